@@ -1,0 +1,1 @@
+"""Settings of all parts as one tree: flag over environment over file."""

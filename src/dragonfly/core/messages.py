@@ -1,0 +1,235 @@
+"""What nodes and supernode say to each other: the one vocabulary of the control plane.
+
+Each message is a frozen struct, used by the minds as it is and encoded as it is
+(`wire.codec`), so no field is ever copied from layer to layer. The seed of a supernode
+speaks the same words in process. Unknown fields are ignored by older readers; a field
+that is added has a default.
+
+    daemon ──▶ supernode   Hello Join Progress Trouble MoreNeighbours Finished Leave Holding PullDone
+    seed   ──▶ supernode   the same, and TaskInfo Digests TaskFailed: it is who describes a task
+    supernode ──▶ daemon   Welcome TaskInfo Digests Neighbours TaskFailed Forget Pull
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from dragonfly.core.task import TaskKey, TaskSpec
+
+__all__ = [
+    "BytesBy", "Digests", "Finished", "Forget", "FromDaemon", "FromSupernode", "Hello", "Holding",
+    "HostInfo", "Join", "Leave", "MoreNeighbours", "Neighbours", "PeerAddress", "Progress", "Pull",
+    "PullDone", "TaskFailed", "TaskInfo", "TaskProgress", "Trouble", "TroubleKind", "Welcome",
+]
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Base of what crosses the control session; the tag is the class's name."""
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One node. `id` survives restarts (it is kept in the data directory)."""
+
+    id: str
+    address: str
+    """The IP that other nodes dial (`--advertise`)."""
+    peer_port: int
+    hostname: str = ""
+    zone: str = ""
+    rack: str = ""
+    version: str = ""
+
+
+class PeerAddress(msgspec.Struct, frozen=True):
+    """Where to dial a neighbour."""
+
+    id: str
+    address: str
+    port: int
+    seed: bool = False
+
+
+class BytesBy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Bytes of one task by where they came from."""
+
+    source: int = 0
+    seed: int = 0
+    peers: int = 0
+    cache: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.source + self.seed + self.peers + self.cache
+
+
+# ------------------------------------------------------------------ daemon → supernode
+
+
+class Hello(_Message, frozen=True, kw_only=True, tag=True):
+    """First message of a session. `token` admits the node where the supernode asks for one."""
+
+    host: HostInfo
+    token: str = ""
+
+
+class Join(_Message, frozen=True, kw_only=True, tag=True):
+    """I want this task (again, after a reconnect), and have `pieces` of it already."""
+
+    spec: TaskSpec
+    pieces: int = 0
+
+
+class TaskProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Summary of one task on one node; totals since the pull began."""
+
+    key: TaskKey
+    pieces: int
+    received: BytesBy = BytesBy()
+    uploaded: int = 0
+
+
+class Progress(_Message, frozen=True, kw_only=True, tag=True):
+    """All of a node's running tasks in one message per reporting period."""
+
+    tasks: tuple[TaskProgress, ...]
+
+
+class TroubleKind(enum.StrEnum):
+    SILENT = "silent"
+    CORRUPT = "corrupt"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+
+
+class Trouble(_Message, frozen=True, kw_only=True, tag=True):
+    """A neighbour that I left, and why."""
+
+    key: TaskKey
+    peer: str
+    kind: TroubleKind
+
+
+class MoreNeighbours(_Message, frozen=True, kw_only=True, tag=True):
+    """I have fewer neighbours than I should; `have` are those I am connected to."""
+
+    key: TaskKey
+    have: tuple[str, ...] = ()
+
+
+class Finished(_Message, frozen=True, kw_only=True, tag=True):
+    """The pull ended well (`error` empty: I have it all and serve it) or not."""
+
+    key: TaskKey
+    seconds: float
+    received: BytesBy = BytesBy()
+    uploaded: int = 0
+    error: str = ""
+    fallback: str = ""
+    """Why the source was read by this node itself, where it was."""
+    bound: str = ""
+    """What limited the pull: source, link, swarm, disk or cpu."""
+    efficiency: float = 0.0
+    """Least possible time over real time, 0 … 1; 0 where it is not known."""
+
+
+class Leave(_Message, frozen=True, kw_only=True, tag=True):
+    """I neither want nor serve this task any more."""
+
+    key: TaskKey
+
+
+class Holding(_Message, frozen=True, kw_only=True, tag=True):
+    """Complete tasks that this node can serve, told after Hello."""
+
+    keys: tuple[TaskKey, ...]
+
+
+class PullDone(_Message, frozen=True, kw_only=True, tag=True):
+    """Answer to a Pull."""
+
+    job: str
+    key: TaskKey
+    error: str = ""
+
+
+# ------------------------------------------------------------------ seed → supernode → daemon
+
+
+class TaskInfo(_Message, frozen=True, kw_only=True, tag=True):
+    """What the task is. `digests` are those of the pieces 0 … n-1 known so far, 32 bytes each,
+    zeros where unknown. `sealed`: the seed has checked the whole against its digest."""
+
+    key: TaskKey
+    length: int
+    piece_size: int
+    digests: bytes = b""
+    sealed: bool = False
+    ticket: str = ""
+    """Shown by a peer to its neighbours: proof that the supernode let it in."""
+    headers: dict[str, str] = {}
+    """Answer headers of the source that a client should see (content type, etag, …)."""
+    peers: int = 0
+    """How many nodes pull or hold it now: what a pull can expect of the swarm."""
+
+
+class Digests(_Message, frozen=True, kw_only=True, tag=True):
+    """Digests of the pieces from `first` on, 32 bytes each; `sealed` as in TaskInfo."""
+
+    key: TaskKey
+    first: int
+    digests: bytes
+    sealed: bool = False
+
+
+class TaskFailed(_Message, frozen=True, kw_only=True, tag=True):
+    """The seed cannot bring this task. `final`: neither can you (the source said 404, …);
+    otherwise read the source yourself after `retry_after` seconds."""
+
+    key: TaskKey
+    reason: str
+    status: int | None = None
+    challenge: str = ""
+    final: bool = False
+    retry_after: float = 0.0
+
+
+# ------------------------------------------------------------------ supernode → daemon
+
+
+class Welcome(_Message, frozen=True, kw_only=True, tag=True):
+    """The session stands. Report every `report_every_s` seconds, no more often."""
+
+    report_every_s: float
+    supernodes: tuple[str, ...] = ()
+    address: str = ""
+    """The address from which the supernode sees this node."""
+
+
+class Neighbours(_Message, frozen=True, kw_only=True, tag=True):
+    """Dial `add` (they are told to expect you only by your ticket); leave `drop` (ids)."""
+
+    key: TaskKey
+    add: tuple[PeerAddress, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class Forget(_Message, frozen=True, kw_only=True, tag=True):
+    """Delete this task: stop it, stop serving it, free its disk."""
+
+    key: TaskKey
+
+
+class Pull(_Message, frozen=True, kw_only=True, tag=True):
+    """Fetch this task now (preheat) and answer PullDone."""
+
+    job: str
+    spec: TaskSpec
+
+
+FromDaemon = (
+    Hello | Join | Progress | Trouble | MoreNeighbours | Finished | Leave | Holding | PullDone
+    | TaskInfo | Digests | TaskFailed
+)
+FromSupernode = Welcome | TaskInfo | Digests | Neighbours | TaskFailed | Forget | Pull

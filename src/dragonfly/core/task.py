@@ -1,0 +1,80 @@
+"""What is pulled, and what makes two pulls the same task.
+
+A blob named by digest *is* its digest: the same layer from two registries or
+repositories is one task. Anything else is named by its canonical URL (without the
+filtered query keys), the headers that change the answer, tag, application and the
+trust under which it is fetched; and it is revalidated at its source before it is
+taken from a cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NewType
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from dragonfly.core.digest import Digest
+
+__all__ = ["INSECURE", "TaskKey", "TaskSpec", "canonical_url"]
+
+#: `sha256-<hex>` for a blob, `url-<hex>` for anything else: safe in paths and URLs as it is.
+TaskKey = NewType("TaskKey", str)
+
+#: `TaskSpec.trust` of a host whose certificate is not verified, by the operator's word.
+INSECURE = "insecure"
+
+#: Request headers that may change what a URL answers; others are not part of the identity.
+_NAMING_HEADERS = frozenset({"accept", "accept-language", "range"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def canonical_url(url: str, filters: tuple[str, ...] = ()) -> str:
+    """Lower-case scheme and host, no default port, no fragment, no user, no filtered query keys; keys sorted."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if ":" in host:
+        host = f"[{host}]"
+    if parts.port is not None and parts.port != _DEFAULT_PORTS.get(parts.scheme):
+        host = f"{host}:{parts.port}"
+    query = sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in filters)
+    return urlunsplit((parts.scheme.lower(), host, parts.path or "/", urlencode(query), ""))
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A pull as asked for: where the bytes are, what they must be, and how to be let in there."""
+
+    url: str
+    digest: str = ""
+    """`sha256:<hex>` where it is known."""
+    headers: dict[str, str] = {}
+    """Sent to the source; may hold credentials, so `__repr__` leaves them out and nothing logs them."""
+    filters: tuple[str, ...] = ()
+    """Query keys that do not change the content (signatures, time stamps)."""
+    tag: str = ""
+    application: str = ""
+    trust: str = ""
+    """PEM certificates that the source's TLS is checked against besides the system's, or `INSECURE`."""
+
+    @property
+    def key(self) -> TaskKey:
+        if self.digest:
+            digest = Digest.parse(self.digest)
+            return TaskKey(f"{digest.algorithm}-{digest.hex}")
+        naming = sorted((k.lower(), v) for k, v in self.headers.items() if k.lower() in _NAMING_HEADERS)
+        named = msgspec.json.encode(
+            (canonical_url(self.url, self.filters), naming, self.tag, self.application, self.trust)
+        )
+        return TaskKey(f"url-{hashlib.sha256(named).hexdigest()}")
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without user, password and query values: fit for logs and the API."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        query = "&".join(f"{key}=…" for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+        return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+    def __repr__(self) -> str:
+        return f"<TaskSpec {self.key[:19]}… {self.shown_url}>"

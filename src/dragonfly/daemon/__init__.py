@@ -1,0 +1,1 @@
+"""The node daemon's face: mirror, proxy, TLS, rules, local control."""

@@ -1,0 +1,1 @@
+"""Small shells around the kernel's network calls, shared by all faces."""

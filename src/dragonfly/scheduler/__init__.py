@@ -1,0 +1,1 @@
+"""The supernode's mind: who is there, who gets whom as neighbours, who seeds. Sans-IO."""

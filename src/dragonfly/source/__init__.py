@@ -1,0 +1,1 @@
+"""Where bytes come from at last: one backend per scheme, found by entry point."""

@@ -1,0 +1,1 @@
+"""The node's disk: blobs in pieces, crash-safe, bounded."""

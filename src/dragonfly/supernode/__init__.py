@@ -1,0 +1,1 @@
+"""The supernode's face: control sessions, REST API, preheat, state."""

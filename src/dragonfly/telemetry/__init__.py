@@ -1,0 +1,1 @@
+"""One stream of events; logs, metrics and traces derive from it."""

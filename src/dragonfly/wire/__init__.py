@@ -1,0 +1,1 @@
+"""Bytes on the wire and back: no IO, no policy."""
