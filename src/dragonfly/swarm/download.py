@@ -1,0 +1,393 @@
+"""The mind of one pull on one node: events in, commands out.
+
+Life cycle (drawn in docs/architecture.md):
+
+    RUNNING ──last piece verified──▶ DONE      nothing but Announce leaves it any more
+
+While RUNNING every neighbour is kept at `depth` requests. What to ask for, in this order:
+
+1. a piece that the local reader waits for, if this neighbour has it;
+2. the rarest of a sample within the reader's window, then anywhere (`picker`);
+3. of a seed: a run of the *seed's* choice, the least sent so far, so that each piece
+   leaves the source side once before any leaves it twice;
+4. endgame: nothing is free any more, so what is under way elsewhere for long is asked a
+   second time, and the loser is cancelled.
+
+No wait is without a deadline: a neighbour that owes pieces and is silent loses them to
+others after `stall_after_s` and is left after `leave_after_s`; with no progress at all for
+`source_after_s` the source is read (where the node may), one bounded range after another.
+"""
+
+from __future__ import annotations
+
+import enum
+from random import Random
+
+from dragonfly.core import bitmap
+from dragonfly.core.messages import TroubleKind
+from dragonfly.core.pieces import PieceLayout
+from dragonfly.swarm import events as ev
+from dragonfly.swarm.commands import (
+    Announce,
+    AskNeighbours,
+    AskSource,
+    Cancel,
+    Command,
+    Fetch,
+    FetchAny,
+    Finish,
+    LeavePeer,
+)
+from dragonfly.swarm.inflight import SOURCE, Inflight
+from dragonfly.swarm.parents import Parent, Parents
+from dragonfly.swarm.picker import extend, pick, sample
+from dragonfly.swarm.settings import SwarmSettings
+
+__all__ = ["Download", "State"]
+
+
+class State(enum.Enum):
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Download:
+    """`have`: pieces on disk already; `known`: pieces whose digest is known (bitmaps).
+
+    Neighbours are only asked for pieces of known digest; the source for any.
+    """
+
+    def __init__(
+        self,
+        layout: PieceLayout,
+        settings: SwarmSettings,
+        rng: Random,
+        *,
+        have: int = 0,
+        known: int = 0,
+        now: float = 0.0,
+    ) -> None:
+        self.layout = layout
+        self.pieces = Inflight(layout.count, have, known)
+        self.parents = Parents(layout.count)
+        self.state = State.RUNNING if self.pieces.missing else State.DONE
+        self._settings = settings
+        self._rng = rng
+        self._readers: dict[int, int] = {}
+        self._source_open = False
+        self._source_asked: dict[int, int] = {}
+        self._progress_at = now
+        self._neighbours_asked_at = now
+        self._next_tick = now + settings.tick_s
+        self._out: list[Command] = []
+
+    # ---------------------------------------------------------------- the one door
+
+    def handle(self, event: ev.Event, now: float) -> list[Command]:
+        """Take in what happened; return what to do, in order. Never blocks, never raises for
+        what a peer did: unknown peers and pieces that are had already are ignored."""
+        self._out = []
+        match event:
+            case ev.PieceVerified():
+                self._verified(event.index, event.peer, now)
+            case ev.PeerHas():
+                self._peer_has(event.peer, event.pieces, now)
+            case ev.BytesArrived():
+                self._bytes(event.peer, event.total, now)
+            case ev.Offered():
+                self._offered(event.peer, event.first, event.count, now)
+            case ev.Tick():
+                self._tick(now)
+            case ev.ReaderAt():
+                self._readers[event.reader] = event.index
+            case ev.ReaderGone():
+                self._readers.pop(event.reader, None)
+            case ev.DigestsKnown():
+                self.pieces.learn(event.pieces)
+                self._fill_all(now)
+            case ev.NeighbourUp():
+                self._fill(self.parents.add(event.peer, event.seed, now), now)
+            case ev.NeighbourDown():
+                self._lost(event.peer, now)
+            case ev.Refused():
+                self._refused(event.peer, event.first, event.count, now)
+            case ev.PieceBad():
+                self._bad(event.index, event.peer, now)
+            case ev.SourceOpened():
+                self._source_open = True
+                self._ask_source(now)
+            case ev.SourceClosed():
+                self._source_open = False
+            case ev.SourceReadEnded():
+                self._source_ended(event.first, event.count, now)
+        return self._out
+
+    def next_deadline(self) -> float | None:
+        """When a Tick is wanted; None once everything is here."""
+        return None if self.state is State.DONE else self._next_tick
+
+    def snapshot(self) -> dict[str, object]:
+        """Plain data for API, console and tests."""
+        return {
+            "state": self.state.value,
+            "pieces": self.layout.count,
+            "have": self.pieces.have.bit_count(),
+            "under_way": len(self.pieces.owners),
+            "parents": len(self.parents),
+            "source_open": self._source_open,
+        }
+
+    def __repr__(self) -> str:
+        have, count = self.pieces.have.bit_count(), self.layout.count
+        return f"<Download {self.state.name} {have}/{count} pieces, {len(self.parents)} parents>"
+
+    # ---------------------------------------------------------------- pieces
+
+    def _verified(self, index: int, peer: str, now: float) -> None:
+        if not self.pieces.missing >> index & 1:
+            return
+        self._progress_at = now
+        for owner in self.pieces.verified(index):
+            if owner not in (peer, SOURCE):
+                self._out.append(Cancel(owner, index, 1))
+                if (late := self.parents.get(owner)) is not None:
+                    self._fill(late, now)
+        self._out.append(Announce(index))
+        if not self.pieces.missing:
+            self.state = State.DONE
+            self._out.append(Finish())
+            return
+        if peer and (parent := self.parents.get(peer)) is not None:
+            self._fill(parent, now)
+
+    def _bad(self, index: int, peer: str, now: float) -> None:
+        self.pieces.release(peer, index)
+        parent = self.parents.get(peer)
+        if parent is None:
+            return
+        parent.bad += 1
+        if parent.bad >= self._settings.corrupt_limit:
+            self._leave(parent, TroubleKind.CORRUPT, now)
+
+    def _offered(self, peer: str, first: int, count: int, now: float) -> None:
+        parent = self.parents.get(peer)
+        if parent is None:
+            return
+        parent.waiting_any = max(0, parent.waiting_any - count)
+        self.pieces.ask(peer, first, count, now)
+
+    def _refused(self, peer: str, first: int, count: int, now: float) -> None:
+        parent = self.parents.get(peer)
+        if parent is None:
+            return
+        if count == 0:
+            parent.waiting_any = 0
+            parent.dry = True
+            self._fill(parent, now)
+            return
+        for index in range(first, first + count):
+            self.pieces.release(peer, index)
+            if parent.has >> index & 1:
+                parent.has &= ~(1 << index)
+                if not parent.seed:
+                    self.parents.copies[index] -= 1
+        self._fill_all(now)
+
+    # ---------------------------------------------------------------- neighbours
+
+    def _peer_has(self, peer: str, pieces: int, now: float) -> None:
+        parent = self.parents.get(peer)
+        if parent is None:
+            return
+        if self.parents.gained(parent, pieces & bitmap.full(self.layout.count)):
+            parent.dry = False
+            self._fill(parent, now)
+
+    def _bytes(self, peer: str, total: int, now: float) -> None:
+        parent = self.parents.get(peer)
+        if parent is not None and total > parent.total:
+            parent.speed.add(total - parent.total, now)
+            parent.total = total
+            parent.heard_at = now
+            if parent.suspect:
+                parent.suspect = False
+                self._fill(parent, now)
+
+    def _lost(self, peer: str, now: float) -> None:
+        self.parents.remove(peer)
+        if self.pieces.release_all(peer):
+            self._fill_all(now)
+        self._want_neighbours(now)
+
+    def _leave(self, parent: Parent, kind: TroubleKind, now: float) -> None:
+        self._out.append(LeavePeer(parent.id, kind))
+        self._lost(parent.id, now)
+
+    def _want_neighbours(self, now: float) -> None:
+        if (
+            self.state is State.RUNNING
+            and len(self.parents) < self._settings.min_neighbours
+            and now - self._neighbours_asked_at >= 1.0
+        ):
+            self._neighbours_asked_at = now
+            self._out.append(AskNeighbours())
+
+    # ---------------------------------------------------------------- asking
+
+    def _head(self) -> int:
+        """The first missing piece that a reader will need; the first missing one without readers."""
+        missing = self.pieces.missing
+        best = -1
+        for at in self._readers.values():
+            ahead = missing >> at
+            if ahead:
+                head = at + bitmap.lowest(ahead)
+                if best < 0 or head < best:
+                    best = head
+        return best if best >= 0 else bitmap.lowest(missing)
+
+    def _span(self, parent: Parent, now: float) -> int:
+        """Pieces in one request to `parent`: so much that messages stay rare on fast links."""
+        size = self.layout.piece_size
+        rate = parent.speed.value(now)
+        wanted = min(self._settings.request_limit, int(rate * self._settings.request_span_s))
+        return max(1, wanted // size)
+
+    def _fill_all(self, now: float) -> None:
+        for parent in list(self.parents):
+            self._fill(parent, now)
+
+    def _fill(self, parent: Parent, now: float) -> None:
+        """Bring `parent` up to its depth of requests."""
+        if self.state is State.DONE or parent.suspect or parent.id not in self.parents:
+            return
+        span = self._span(parent, now)
+        depth = self._settings.seed_depth if parent.seed else self._settings.depth
+        room = depth * span - self.pieces.owed(parent.id) - parent.waiting_any
+        while room > 0:
+            count = min(span, room)
+            if parent.seed and not parent.dry and self._ask_any(parent, count, now):
+                room -= count
+                continue
+            pool = parent.has & self.pieces.free
+            if not pool:
+                if not parent.waiting_any:
+                    self._endgame(parent, room, now)
+                return
+            if parent.seed:
+                return  # it has nothing new to give; a reader in need is helped by _rescue_head
+            head = self._head()
+            first = pick(
+                pool, head, self._settings.window_pieces, self.parents.copies, self._settings.samples, self._rng
+            )
+            run = extend(pool, first, count)
+            self._fetch(parent, first, run, now)
+            room -= run
+
+    def _fetch(self, parent: Parent, first: int, count: int, now: float) -> None:
+        self._note_asked(parent, now)
+        self.pieces.ask(parent.id, first, count, now)
+        self._out.append(Fetch(parent.id, first, count))
+
+    def _ask_any(self, parent: Parent, count: int, now: float) -> bool:
+        if not self.pieces.free & parent.has:
+            return False
+        self._note_asked(parent, now)
+        parent.waiting_any += count
+        busy = self.pieces.have | self.pieces.under_way
+        self._out.append(FetchAny(parent.id, count, self._head(), busy))
+        return True
+
+    def _note_asked(self, parent: Parent, now: float) -> None:
+        """Silence counts from the first request on."""
+        if not self.pieces.owed(parent.id) and not parent.waiting_any:
+            parent.heard_at = now
+
+    def _endgame(self, parent: Parent, room: int, now: float) -> None:
+        """Nothing is free: ask a second time for what is long under way elsewhere."""
+        pieces = self.pieces
+        if pieces.free:
+            return
+        late = now - self._settings.duplicate_after_s
+        room = min(room, 2)
+        pool = parent.has & pieces.missing & pieces.known
+        if not pool:
+            return
+        for index in sample(pool, 16, self._rng):
+            owners = pieces.owners.get(index)
+            if owners is None or parent.id in owners or len(owners) > 1 or min(owners.values()) > late:
+                continue
+            self._fetch(parent, index, 1, now)
+            room -= 1
+            if room <= 0:
+                return
+
+    # ---------------------------------------------------------------- source
+
+    def _ask_source(self, now: float) -> None:
+        """Keep `source_streams` range reads running, the reader's next bytes first."""
+        unit = max(1, self._settings.source_unit // self.layout.piece_size)
+        while self._source_open and len(self._source_asked) < self._settings.source_streams:
+            free = self.pieces.missing & ~self.pieces.under_way
+            for first, count in self._source_asked.items():
+                free &= ~(((1 << count) - 1) << first)
+            if not free:
+                return
+            head = self._head()
+            ahead = free >> head
+            first = head + bitmap.lowest(ahead) if ahead else bitmap.lowest(free)
+            # Units end at multiples of their size, so that several streams fit together.
+            count = extend(free, first, unit - first % unit)
+            self._source_asked[first] = count
+            self.pieces.ask(SOURCE, first, count, now)
+            self._out.append(AskSource(first, count))
+
+    def _source_ended(self, first: int, count: int, now: float) -> None:
+        self._source_asked.pop(first, None)
+        for index in range(first, first + count):
+            self.pieces.release(SOURCE, index)
+        self._ask_source(now)
+        self._fill_all(now)
+
+    # ---------------------------------------------------------------- time
+
+    def _tick(self, now: float) -> None:
+        self._next_tick = now + self._settings.tick_s
+        if self.state is State.DONE:
+            return
+        settings = self._settings
+        for parent in list(self.parents):
+            owed = self.pieces.owed(parent.id)
+            if not owed and not parent.waiting_any and not parent.suspect:
+                continue
+            silent = now - parent.heard_at
+            if not owed and silent < settings.seed_patience_s:
+                continue  # queueing at a busy seed is not silence: the swarm goes on meanwhile
+            if silent >= settings.leave_after_s:
+                self._leave(parent, TroubleKind.SILENT, now)
+            elif silent >= settings.stall_after_s and not parent.suspect:
+                parent.suspect = True
+                parent.waiting_any = 0
+                for index in self.pieces.release_all(parent.id):
+                    self._out.append(Cancel(parent.id, index, 1))
+        self._fill_all(now)
+        self._want_neighbours(now)
+        if self._source_open:
+            self._ask_source(now)
+        self._rescue_head(now)
+
+    def _rescue_head(self, now: float) -> None:
+        """A reader that waits long gets its next piece from a seed by name."""
+        if not self._readers or now - self._progress_at < self._settings.head_patience_s:
+            return
+        head = self._head()
+        if not self.pieces.free >> head & 1:
+            return
+        for parent in self.parents:
+            if parent.seed and parent.has >> head & 1 and not parent.suspect:
+                self._fetch(parent, head, 1, now)
+                return
+
+    def stalled_for(self, now: float) -> float:
+        """Seconds since the last new piece: the shell opens the source on it, where it may."""
+        return now - self._progress_at

@@ -1,0 +1,112 @@
+"""What can happen to a download, as its mind hears it. Past tense; counts and indexes, never bytes."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "BytesArrived", "DigestsKnown", "Event", "NeighbourDown", "NeighbourUp", "Offered", "PeerHas",
+    "PieceBad", "PieceVerified", "ReaderAt", "ReaderGone", "Refused", "SourceClosed", "SourceOpened",
+    "SourceReadEnded", "Tick",
+]
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class NeighbourUp(_Event, frozen=True):
+    """A session with `peer` stands. It has nothing yet as far as we know."""
+
+    peer: str
+    seed: bool = False
+
+
+class NeighbourDown(_Event, frozen=True):
+    peer: str
+
+
+class PeerHas(_Event, frozen=True):
+    """`peer` announced these pieces (a bitmap), besides those it announced before."""
+
+    peer: str
+    pieces: int
+
+
+class Offered(_Event, frozen=True):
+    """The seed begins to send a run of its own choice, in answer to FetchAny."""
+
+    peer: str
+    first: int
+    count: int
+
+
+class Refused(_Event, frozen=True):
+    """`peer` will not send this run; `count` 0: it has nothing to choose for FetchAny now."""
+
+    peer: str
+    first: int
+    count: int
+
+
+class BytesArrived(_Event, frozen=True):
+    """`peer` has sent `total` bytes in all by now, whole pieces or not: a sign of life."""
+
+    peer: str
+    total: int
+
+
+class PieceVerified(_Event, frozen=True):
+    """A piece is on disk and right. `peer` is empty where the source brought it."""
+
+    index: int
+    peer: str = ""
+
+
+class PieceBad(_Event, frozen=True):
+    """What `peer` sent is not what the seed's digest promises."""
+
+    index: int
+    peer: str
+
+
+class DigestsKnown(_Event, frozen=True):
+    """These pieces (a bitmap) can be checked from now on."""
+
+    pieces: int
+
+
+class ReaderAt(_Event, frozen=True):
+    """Local reader number `reader` needs piece `index` next."""
+
+    reader: int
+    index: int
+
+
+class ReaderGone(_Event, frozen=True):
+    reader: int
+
+
+class SourceOpened(_Event, frozen=True):
+    """The source may be read by this node."""
+
+
+class SourceClosed(_Event, frozen=True):
+    """… and may not any more (it refused, or the seed is back)."""
+
+
+class SourceReadEnded(_Event, frozen=True):
+    """A range read is over; what it brought was told piece by piece."""
+
+    first: int
+    count: int
+
+
+class Tick(_Event, frozen=True):
+    """A deadline has come."""
+
+
+Event = (
+    NeighbourUp | NeighbourDown | PeerHas | Offered | Refused | BytesArrived | PieceVerified | PieceBad
+    | DigestsKnown | ReaderAt | ReaderGone | SourceOpened | SourceClosed | SourceReadEnded | Tick
+)

@@ -1,0 +1,76 @@
+"""What is known of each neighbour as a giver: its pieces, its speed, whether it still lives."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from dragonfly.core import bitmap
+from dragonfly.core.rate import Speed
+
+__all__ = ["Parent", "Parents"]
+
+
+class Parent:
+    """One neighbour. `has` is a bitmap; `waiting_any` pieces of its own choice were asked for."""
+
+    __slots__ = ("bad", "dry", "has", "heard_at", "id", "seed", "speed", "suspect", "total", "waiting_any")
+
+    def __init__(self, peer: str, seed: bool, now: float) -> None:
+        self.id = peer
+        self.seed = seed
+        self.has = 0
+        self.speed = Speed(1.0)
+        self.heard_at = now
+        self.total = 0
+        self.waiting_any = 0
+        self.dry = False
+        self.suspect = False
+        self.bad = 0
+
+    def __repr__(self) -> str:
+        state = "suspect" if self.suspect else "dry" if self.dry else "ok"
+        return f"<Parent {self.id[:12]}{' seed' if self.seed else ''} {state} has {self.has.bit_count()}>"
+
+
+class Parents:
+    """All neighbours of one task, and how many of them have each piece (seeds not counted)."""
+
+    def __init__(self, count: int) -> None:
+        self._parents: dict[str, Parent] = {}
+        self.copies = array("H", bytes(2 * count))
+
+    def __len__(self) -> int:
+        return len(self._parents)
+
+    def __iter__(self) -> Iterator[Parent]:
+        return iter(self._parents.values())
+
+    def __contains__(self, peer: str) -> bool:
+        return peer in self._parents
+
+    def get(self, peer: str) -> Parent | None:
+        return self._parents.get(peer)
+
+    def add(self, peer: str, seed: bool, now: float) -> Parent:
+        self.remove(peer)
+        parent = self._parents[peer] = Parent(peer, seed, now)
+        return parent
+
+    def remove(self, peer: str) -> Parent | None:
+        parent = self._parents.pop(peer, None)
+        if parent is not None and not parent.seed:
+            copies = self.copies
+            for index in bitmap.indexes(parent.has):
+                copies[index] -= 1
+        return parent
+
+    def gained(self, parent: Parent, pieces: int) -> int:
+        """`parent` has `pieces` too; returns those that are news."""
+        new = pieces & ~parent.has
+        parent.has |= new
+        if not parent.seed:
+            copies = self.copies
+            for index in bitmap.indexes(new):
+                copies[index] += 1
+        return new

@@ -1,0 +1,50 @@
+"""Numbers of the exchange between neighbours, and why they are so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dragonfly.core.units import Duration, Size
+
+__all__ = ["SwarmSettings"]
+
+
+class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults come from the swarm study and the rig; docs/performance.md has the figures."""
+
+    depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 to 3 hide the round trip", ge=1)] = 3
+    seed_depth: Annotated[
+        int, Meta(description="… at a seed, whose queue is long and whose choice should be fresh", ge=1)
+    ] = 2
+    seed_patience_s: Annotated[
+        Duration, Meta(description="how long a request may queue at a busy seed before the seed counts as silent")
+    ] = 30.0
+    request_span_s: Annotated[
+        Duration, Meta(description="a request asks for about this much of the neighbour's measured time")
+    ] = 0.03
+    request_limit: Annotated[Size, Meta(description="most bytes in one request")] = 4 * 1024 * 1024
+    window_pieces: Annotated[
+        int, Meta(description="rarest first is kept to this many pieces ahead of the reader", ge=1)
+    ] = 256
+    samples: Annotated[int, Meta(description="random candidates among which the rarest is taken", ge=1)] = 16
+    stall_after_s: Annotated[
+        Duration, Meta(description="a neighbour that owes pieces and sends no byte so long is left alone")
+    ] = 2.0
+    leave_after_s: Annotated[Duration, Meta(description="… and after so long it is dropped and reported")] = 5.0
+    duplicate_after_s: Annotated[
+        Duration, Meta(description="in the endgame, a piece this long under way is asked a second time")
+    ] = 0.15
+    head_patience_s: Annotated[
+        Duration, Meta(description="a reader blocked so long gets its piece from the seed by name")
+    ] = 1.0
+    source_after_s: Annotated[
+        Duration, Meta(description="with no new piece for so long the source is read directly")
+    ] = 2.0
+    source_unit: Annotated[Size, Meta(description="bytes of one range read of the source")] = 16 * 1024 * 1024
+    source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 3
+    min_neighbours: Annotated[int, Meta(description="below this many, more are asked for", ge=0)] = 3
+    tick_s: Annotated[Duration, Meta(description="how often late neighbours are looked for")] = 0.25
+    corrupt_limit: Annotated[int, Meta(description="wrong pieces after which a neighbour is left", ge=1)] = 1

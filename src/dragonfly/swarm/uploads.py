@@ -1,0 +1,147 @@
+"""What to send next: the queues of a task's neighbours, and a seed's choice of pieces.
+
+A seed answers "any piece" with the one it has sent least, from the asker's hint onwards.
+So each piece leaves the source side once before any leaves it twice, and different ones
+go to different peers: what a swarm needs in its first seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from dragonfly.core import bitmap
+
+__all__ = ["Nothing", "Run", "Uploads"]
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Send these pieces. `by_choice`: they answer "any", not a request by name."""
+
+    first: int
+    count: int
+    by_choice: bool = False
+
+
+class Nothing(msgspec.Struct, frozen=True, gc=False):
+    """Refuse: these pieces are not here (`count` 0: there is nothing to choose now)."""
+
+    first: int
+    count: int
+
+
+class _Any(msgspec.Struct, gc=False):
+    count: int
+    hint: int
+    busy: int
+
+
+class _Child:
+    __slots__ = ("has", "queue")
+
+    def __init__(self) -> None:
+        self.has = 0
+        self.queue: deque[Run | _Any] = deque()
+
+
+class Uploads:
+    """The sending side of one task. `have` (a bitmap) is kept up by the owner."""
+
+    def __init__(self, count: int, have: int = 0) -> None:
+        self.count = count
+        self.have = have
+        self._children: dict[str, _Child] = {}
+        #: sent_times[n] is the bitmap of pieces that went out n times (the last: n or more).
+        self._sent_times: list[int] = [bitmap.full(count)]
+
+    def gone(self, peer: str) -> None:
+        self._children.pop(peer, None)
+
+    def child_has(self, peer: str, pieces: int) -> None:
+        self._child(peer).has |= pieces
+
+    def asked(self, peer: str, first: int, count: int) -> None:
+        """`peer` wants a run by name."""
+        if count > 0 and first + count <= self.count:
+            self._child(peer).queue.append(Run(first, count))
+
+    def asked_any(self, peer: str, count: int, hint: int, busy: int) -> None:
+        """`peer` wants `count` pieces of our choice, none of the bitmap `busy`."""
+        self._child(peer).queue.append(_Any(count, hint, busy))
+
+    def cancelled(self, peer: str, first: int, count: int) -> None:
+        """What is still queued of this run need not be sent."""
+        child = self._child(peer)
+        kept: deque[Run | _Any] = deque()
+        for item in child.queue:
+            if isinstance(item, _Any) or item.first >= first + count or item.first + item.count <= first:
+                kept.append(item)
+                continue
+            if item.first < first:
+                kept.append(Run(item.first, first - item.first))
+            end = item.first + item.count
+            if end > first + count:
+                kept.append(Run(first + count, end - first - count))
+        child.queue = kept
+
+    def pending(self, peer: str) -> bool:
+        child = self._children.get(peer)
+        return bool(child and child.queue)
+
+    def next(self, peer: str) -> Run | Nothing | None:
+        """What goes to `peer` now; None when it waits for nothing."""
+        child = self._children.get(peer)
+        if child is None or not child.queue:
+            return None
+        item = child.queue.popleft()
+        if isinstance(item, Run):
+            held = bitmap.run_from(self.have >> item.first, 0)
+            if held < item.count:
+                if held == 0:
+                    return Nothing(item.first, item.count)
+                child.queue.appendleft(Run(item.first + held, item.count - held))
+                item = Run(item.first, held)
+            self._count_sent(item.first, item.count)
+            return item
+        run = self._choose(self.have & ~item.busy & ~child.has, item.hint, item.count)
+        if run is None:
+            return Nothing(0, 0)
+        if run.count < item.count:
+            child.queue.appendleft(_Any(item.count - run.count, item.hint, item.busy))
+        child.has |= ((1 << run.count) - 1) << run.first
+        self._count_sent(run.first, run.count)
+        return run
+
+    def _choose(self, useful: int, hint: int, count: int) -> Run | None:
+        if not useful:
+            return None
+        for level in self._sent_times:
+            pool = useful & level
+            if pool:
+                ahead = pool >> hint
+                first = hint + bitmap.lowest(ahead) if ahead else bitmap.lowest(pool)
+                return Run(first, min(count, bitmap.run_from(pool >> first, 0)), by_choice=True)
+        return None
+
+    def _count_sent(self, first: int, count: int) -> None:
+        moved = ((1 << count) - 1) << first
+        for times, level in enumerate(self._sent_times):
+            here = level & moved
+            if not here:
+                continue
+            if times + 1 == len(self._sent_times):
+                if times >= 255:
+                    return
+                self._sent_times.append(0)
+            self._sent_times[times] = level & ~here
+            self._sent_times[times + 1] |= here
+            moved &= ~here
+            if not moved:
+                return
+
+    def _child(self, peer: str) -> _Child:
+        child = self._children.get(peer)
+        if child is None:
+            child = self._children[peer] = _Child()
+        return child
