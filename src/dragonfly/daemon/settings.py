@@ -114,9 +114,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     authorized_for: Annotated[
         Duration, Meta(description="a registry's yes to one client and blob is remembered this long", ge=0)
     ] = 60.0
-    socket_mode: Annotated[
-        int, Meta(description="permission bits of the control socket, decimal 432 is 0660")
-    ] = 0o660
+    socket_mode: Annotated[str, Meta(description="permission bits of the control socket, octal")] = "0660"
     head_timeout: Annotated[Duration, Meta(description="for a client's first bytes and its request head")] = (
         60.0
     )
