@@ -170,6 +170,9 @@ class TaskInfo(_Message, frozen=True, kw_only=True, tag=True):
     """Shown by a peer to its neighbours: proof that the supernode let it in."""
     headers: dict[str, str] = {}
     """Answer headers of the source that a client should see (content type, etag, …)."""
+    version: str = ""
+    """Of a URL's content: another version has other bytes under the same key, so peers of
+    different versions do not talk. Empty for blobs named by digest."""
     peers: int = 0
     """How many nodes pull or hold it now: what a pull can expect of the swarm."""
 

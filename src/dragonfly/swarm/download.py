@@ -294,7 +294,8 @@ class Download:
             return False
         self._note_asked(parent, now)
         parent.waiting_any += count
-        busy = self.pieces.have | self.pieces.under_way
+        # What can't be verified yet is not wanted either.
+        busy = self.pieces.have | self.pieces.under_way | (bitmap.full(self.layout.count) & ~self.pieces.known)
         self._out.append(FetchAny(parent.id, count, self._head(), busy))
         return True
 

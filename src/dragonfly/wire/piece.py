@@ -62,7 +62,8 @@ class Frame(NamedTuple):
     kind: Kind
     flags: int
     first: int
-    count: int
+    run: int
+    """How many pieces (the `count` of the wire)."""
     length: int
 
 

@@ -1,0 +1,137 @@
+"""How a session begins: one HTTP/1.1 upgrade request on the peer port, answered by 101.
+
+    GET /v1/tasks/KEY/session?version=V HTTP/1.1
+    Upgrade: dragonfly-swarm/1
+    Dragonfly-Peer: <id> ; Dragonfly-Lane: <n>
+    Authorization: Bearer <ticket>
+
+The head is peeked and then taken exactly, so that the bytes after it, frames, stay in the
+kernel for the session's own buffers. h11 parses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import NamedTuple
+
+import h11
+
+from dragonfly.errors import PeerError
+from dragonfly.wire.piece import UPGRADE
+
+__all__ = ["Head", "answer", "dial", "read_head", "wait_readable"]
+
+_HEAD_LIMIT = 16 * 1024
+
+
+class Head(NamedTuple):
+    """A parsed request head: header names in lower case."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+
+
+async def wait_readable(sock: socket.socket) -> None:
+    """Return when `sock` has bytes or an end; cancellable."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    fd = sock.fileno()
+    loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+async def _take_head(sock: socket.socket) -> bytes:
+    """The bytes up to and including the empty line; what follows is left in the kernel."""
+    seen = 0
+    while True:
+        await wait_readable(sock)
+        data = sock.recv(_HEAD_LIMIT, socket.MSG_PEEK)
+        end = data.find(b"\r\n\r\n")
+        if end >= 0:
+            return sock.recv(end + 4)
+        if len(data) >= _HEAD_LIMIT:
+            raise PeerError("a request head that is too long")
+        if len(data) == seen:
+            if not data:
+                raise PeerError("closed before its first line")
+            await asyncio.sleep(0.005)  # peeked bytes keep the socket readable: do not spin
+        seen = len(data)
+
+
+async def read_head(sock: socket.socket, timeout: float) -> Head:
+    """Read a request head; PeerError where there is none in `timeout` seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            data = await _take_head(sock)
+    except TimeoutError:
+        raise PeerError("no request came in time") from None
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(data)
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise PeerError("not HTTP", subject=str(error)) from None
+    if not isinstance(event, h11.Request):
+        raise PeerError("not a HTTP request")
+    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
+    return Head(event.method.decode("ascii"), event.target.decode("ascii"), headers)
+
+
+def answer(status: int, reason: str, body: bytes = b"", kind: str = "text/plain; charset=utf-8") -> bytes:
+    """A whole response; 101 switches the connection to frames."""
+    if status == 101:
+        lines = f"HTTP/1.1 101 {reason}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
+        return lines.encode("ascii")
+    lines = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return lines.encode("ascii") + body
+
+
+async def dial(
+    address: str, port: int, target: str, *, peer: str, ticket: str, lane: int, timeout: float
+) -> socket.socket:
+    """Open a session with a neighbour. PeerError where it can't be reached in `timeout` seconds or declines;
+    the error's `subject` is the status it gave."""
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        async with asyncio.timeout(timeout):
+            await loop.sock_connect(sock, (address, port))
+            connection = h11.Connection(h11.CLIENT)
+            host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            request = h11.Request(
+                method="GET",
+                target=target,
+                headers=[
+                    ("Host", host),
+                    ("Connection", "Upgrade"),
+                    ("Upgrade", UPGRADE),
+                    ("Dragonfly-Peer", peer),
+                    ("Dragonfly-Lane", str(lane)),
+                    ("Authorization", f"Bearer {ticket}"),
+                ],
+            )
+            await loop.sock_sendall(sock, connection.send(request) or b"")
+            connection.receive_data(await _take_head(sock))
+            event = connection.next_event()
+        if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+            return sock
+        status = getattr(event, "status_code", 0)
+        raise PeerError("the neighbour declined", subject=str(status))
+    except (OSError, TimeoutError, h11.RemoteProtocolError) as error:
+        sock.close()
+        raise PeerError(
+            "a neighbour can't be reached", subject=f"{address}:{port}", advice=str(error) or "no answer"
+        ) from None
+    except BaseException:
+        sock.close()
+        raise

@@ -1,0 +1,99 @@
+"""A task's sessions: dialled and accepted, further lanes to fast neighbours, announcements in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from dragonfly.core.messages import PeerAddress
+from dragonfly.peer.session import PeerSession
+from dragonfly.wire import piece as wire
+
+__all__ = ["Links"]
+
+
+class Links:
+    """Sessions by name (`id`, or `id#n` for lane n). The task tells `news`; the rest is timing."""
+
+    def __init__(self, announce_s: float, have: Callable[[], int], full: int) -> None:
+        self.sessions: dict[str, PeerSession] = {}
+        self.dialling: set[str] = set()
+        self.known: dict[str, PeerAddress] = {}
+        self._have = have
+        self._full = full
+        self._announce_s = announce_s
+        self._told_at = -1.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def __iter__(self) -> Iterable[PeerSession]:
+        return iter(self.sessions.values())
+
+    def get(self, name: str) -> PeerSession | None:
+        return self.sessions.get(name)
+
+    def peers(self) -> tuple[str, ...]:
+        """Ids of the neighbours that we are connected with."""
+        return tuple({session.peer for session in self.sessions.values()})
+
+    def add(self, session: PeerSession) -> None:
+        self.sessions[session.name] = session
+
+    def remove(self, session: PeerSession) -> None:
+        if self.sessions.get(session.name) is session:
+            del self.sessions[session.name]
+
+    def lanes(self, peer: str) -> list[PeerSession]:
+        return [session for session in self.sessions.values() if session.peer == peer]
+
+    def next_lane(self, peer: str) -> int:
+        """The lowest lane number to `peer` that is not in use."""
+        used = {session.lane for session in self.lanes(peer)}
+        lane = 1
+        while lane in used:
+            lane += 1
+        return lane
+
+    def tell(self, session: PeerSession) -> None:
+        """Bring `session` up to date on what we have."""
+        have = self._have()
+        news = have & ~session.told
+        if news:
+            session.send(wire.have_frame(news) if session.told else wire.has_frame(have))
+            session.told = have
+
+    def news(self) -> None:
+        """There is a new piece: announce now, or soon if we have just done so."""
+        if self._timer is None:
+            wait = self._told_at + self._announce_s - self._loop.time()
+            self._timer = self._loop.call_later(max(0.0, wait), self._announce)
+
+    def _announce(self) -> None:
+        self._timer = None
+        self._told_at = self._loop.time()
+        have = self._have()
+        frames: dict[int, bytes] = {}
+        for session in list(self.sessions.values()):
+            # Seeds hear of it with the next request for a piece of their choice; who has all needs nothing.
+            if session.lane or session.seed or session.has == self._full or session.told == have:
+                continue
+            news = have & ~session.told
+            frame = frames.get(news)
+            if frame is None:
+                frame = frames[news] = wire.have_frame(news)
+            session.told = have
+            session.send(frame)
+
+    def announce_all(self) -> None:
+        """Tell everybody, seeds too: we have everything now."""
+        self._announce()
+        for session in list(self.sessions.values()):
+            if session.lane == 0 and session.has != self._full:
+                self.tell(session)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for session in list(self.sessions.values()):
+            session.close(None)

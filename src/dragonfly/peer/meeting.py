@@ -1,0 +1,287 @@
+"""A task among its neighbours: who is dialled and let in, what is asked of them and sent to them.
+
+Holds the sessions of one task and turns their frames into events for the mind, and the
+mind's commands into frames. Everything runs in the event loop.
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+from collections.abc import Callable, Coroutine
+
+from dragonfly.core import bitmap
+from dragonfly.core.messages import Neighbours, PeerAddress, TaskInfo, TroubleKind
+from dragonfly.core.pieces import PieceLayout
+from dragonfly.errors import PeerError
+from dragonfly.peer.handshake import dial
+from dragonfly.peer.links import Links
+from dragonfly.peer.node import Node
+from dragonfly.peer.report import Meter
+from dragonfly.peer.session import PeerSession
+from dragonfly.store.blob import Blob
+from dragonfly.swarm import commands as cmd
+from dragonfly.swarm import events as ev
+from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.uploads import Run, Uploads
+from dragonfly.wire import piece as wire
+from dragonfly.wire.piece import Frame, Kind
+
+__all__ = ["Meeting"]
+
+
+class Meeting:
+    """`feed` takes events for the task's mind; `spawn` runs a coroutine in the task's care;
+    `trouble` reports a neighbour that could not be reached."""
+
+    def __init__(
+        self,
+        node: Node,
+        info: TaskInfo,
+        blob: Blob,
+        download: Download,
+        meter: Meter,
+        *,
+        feed: Callable[[ev.Event], None],
+        spawn: Callable[[Coroutine[None, None, None]], None],
+        trouble: Callable[[str, TroubleKind], None],
+    ) -> None:
+        self.info = info
+        self.layout: PieceLayout = blob.layout
+        self.uploads = Uploads(blob.layout.count, blob.have)
+        self.links = Links(node.settings.announce_s, lambda: download.pieces.have, bitmap.full(blob.layout.count))
+        self._node = node
+        self._blob = blob
+        self._download = download
+        self._meter = meter
+        self._feed = feed
+        self._spawn = spawn
+        self._trouble = trouble
+        self._full = bitmap.full(blob.layout.count)
+
+    # ---------------------------------------------------------------- who
+
+    def neighbours(self, message: Neighbours) -> None:
+        """Dial whom the supernode names, leave whom it drops."""
+        for peer in message.drop:
+            self.links.known.pop(peer, None)
+            for session in self.links.lanes(peer):
+                session.close(PeerError("the supernode took this neighbour away", subject=peer))
+        for address in message.add:
+            if address.id == self._node.host.id:
+                continue
+            self.links.known[address.id] = address
+            if not self.links.lanes(address.id) and address.id not in self.links.dialling:
+                self._spawn(self._dial(address, 0))
+
+    async def _dial(self, address: PeerAddress, lane: int) -> None:
+        self.links.dialling.add(address.id)
+        try:
+            sock = await dial(
+                address.address,
+                address.port,
+                f"/v1/tasks/{self.info.key}/session?version={self.info.version}",
+                peer=self._node.host.id,
+                ticket=self.info.ticket,
+                lane=lane,
+                timeout=self._node.settings.dial_timeout_s,
+            )
+        except PeerError as error:
+            if not lane and error.subject != "409":
+                self._node.tracer.emit("peer.unreachable", task=self.info.key, peer=address.id, reason=str(error))
+                refused = error.subject.isdigit()
+                self._trouble(address.id, TroubleKind.REFUSED if refused else TroubleKind.UNREACHABLE)
+            return
+        finally:
+            self.links.dialling.discard(address.id)
+        if lane == 0 and address.id in self.links.sessions:
+            sock.close()
+            return
+        self._meet(sock, address.id, lane=lane, seed=address.seed, dialled=True)
+
+    def admit(self, peer: str, lane: int, version: str, ticket: str) -> tuple[int, str]:
+        """Whether a caller may have a session: HTTP status and reason."""
+        if not self.info.ticket or not hmac.compare_digest(ticket.encode(), self.info.ticket.encode()):
+            return 403, "Forbidden"
+        if version != self.info.version:
+            return 410, "Another Version"
+        if len(self.links.sessions) >= self._node.settings.max_neighbours:
+            return 503, "Too Many Neighbours"
+        if lane == 0:
+            mine_first = peer in self.links.dialling and self._node.host.id > peer
+            if peer in self.links.sessions or mine_first or peer == self._node.host.id:
+                return 409, "Already Connected"
+        return 101, "Switching Protocols"
+
+    def accept(self, sock: socket.socket, peer: str, lane: int) -> None:
+        """A caller that was let in; its answer has been sent."""
+        address = self.links.known.get(peer)
+        seed = address.seed if address is not None else False
+        self._meet(sock, peer, lane=lane, seed=seed, dialled=False)
+
+    def _meet(self, sock: socket.socket, peer: str, *, lane: int, seed: bool, dialled: bool) -> None:
+        settings = self._node.settings
+        session = PeerSession(
+            self,
+            sock,
+            peer,
+            seed=seed,
+            dialled=dialled,
+            lane=lane,
+            layout=self.layout,
+            blob=self._blob,
+            bulk=self._node.bulk,
+            bulk_from=settings.bulk_from,
+        )
+        self.links.add(session)
+        if lane and not dialled:
+            return  # a lane that the other side opened only takes pieces from us
+        self._feed(ev.NeighbourUp(session.name, seed))
+        if lane == 0:
+            self.links.tell(session)
+        elif (main := self.links.get(peer)) is not None:
+            session.has = main.has
+            self._feed(ev.PeerHas(session.name, main.has))
+
+    # ---------------------------------------------------------------- what the mind wants
+
+    def perform(self, command: cmd.Command) -> None:
+        """Fetch, FetchAny, Cancel, LeavePeer, Announce."""
+        match command:
+            case cmd.Announce():
+                self.links.news()
+            case cmd.Fetch(peer, first, count):
+                if (session := self.links.get(peer)) is not None:
+                    session.send(wire.plain_frame(Kind.REQUEST, first, count))
+            case cmd.FetchAny(peer, count, hint, busy):
+                if (session := self.links.get(peer)) is not None:
+                    if session.lane == 0:
+                        self.links.tell(session)
+                    session.send(wire.any_frame(count, hint, busy))
+            case cmd.Cancel(peer, first, count):
+                if (session := self.links.get(peer)) is not None:
+                    session.send(wire.plain_frame(Kind.CANCEL, first, count))
+            case cmd.LeavePeer(peer, kind):
+                if (session := self.links.get(peer)) is not None:
+                    self._trouble(session.peer, kind)
+                    for lane in self.links.lanes(session.peer):
+                        lane.close(PeerError(f"the neighbour is {kind}", subject=session.peer))
+
+    def sample(self) -> None:
+        """Tell the mind how many bytes each neighbour has brought, and open lanes to fast ones."""
+        now = self._node.now()
+        for session in list(self.links.sessions.values()):
+            if session.received or session.lane == 0:
+                self._feed(ev.BytesArrived(session.name, session.arrived()))
+            parent = self._download.parents.get(session.name)
+            if parent is not None and session.lane == 0 and session.dialled:
+                self._consider_lane(session, parent.speed.value(now))
+
+    def _consider_lane(self, session: PeerSession, rate: float) -> None:
+        settings = self._node.settings
+        address = self.links.known.get(session.peer)
+        if (
+            rate < settings.lane_rate
+            or address is None
+            or self._download.state is State.DONE
+            or self._download.pieces.missing.bit_count() * self.layout.piece_size < rate * 0.1
+            or session.peer in self.links.dialling
+            or len(self.links.lanes(session.peer)) >= settings.lanes
+        ):
+            return
+        self._spawn(self._dial(address, self.links.next_lane(session.peer)))
+
+    # ---------------------------------------------------------------- what neighbours say
+
+    def peer_has(self, session: PeerSession, pieces: int) -> None:
+        self.uploads.child_has(session.name, pieces)
+        for lane in self.links.lanes(session.peer):
+            if lane is session or lane.dialled:
+                lane.has |= pieces
+                self._feed(ev.PeerHas(lane.name, pieces))
+        self.part_if_done(session)
+
+    def peer_asks(self, session: PeerSession, frame: Frame, payload: bytes) -> None:
+        match frame.kind:
+            case Kind.REQUEST:
+                self.uploads.asked(session.name, frame.first, frame.run)
+            case Kind.ANY:
+                busy = bitmap.from_bytes(payload, self.layout.count)
+                hint = min(frame.first, max(0, self.layout.count - 1))
+                self.uploads.asked_any(session.name, min(frame.run, self.layout.count), hint, busy)
+            case Kind.CANCEL:
+                self.uploads.cancelled(session.name, frame.first, frame.run)
+                return
+            case _:
+                raise PeerError("a frame that makes no sense here", subject=frame.kind.name)
+        self._node.slots.want(session, self.start_upload)
+
+    def start_upload(self, session: PeerSession) -> int:
+        """Begin the next run to `session`; its bytes, or 0 where it waits for nothing."""
+        while (item := self.uploads.next(session.name)) is not None:
+            if isinstance(item, Run):
+                start, end = self.layout.span(item.first, item.count)
+                session.send_run(item.first, item.count, chosen=item.by_choice)
+                return end - start
+            session.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
+        return 0
+
+    def peer_refuses(self, session: PeerSession, first: int, count: int) -> None:
+        self._feed(ev.Refused(session.name, first, count))
+
+    def peer_offers(self, session: PeerSession, first: int, count: int) -> None:
+        self._feed(ev.Offered(session.name, first, count))
+
+    def piece_arrived(self, session: PeerSession, index: int, good: bool, size: int) -> None:
+        now = self._node.now()
+        self._feed(ev.BytesArrived(session.name, session.received))
+        fresh = bool(self._download.pieces.missing >> index & 1)
+        if good and fresh:
+            if session.seed:
+                self._meter.seed += size
+            else:
+                self._meter.peers += size
+            self._meter.count(size, now)
+            self._node.tracer.emit(
+                "piece.received", task=self.info.key, piece=index, peer=session.peer, bytes=size, seed=session.seed
+            )
+            self._feed(ev.PieceVerified(index, session.name))
+        elif not good and fresh:
+            self._node.tracer.emit("piece.corrupt", task=self.info.key, piece=index, peer=session.peer)
+            self._feed(ev.PieceBad(index, session.name))
+
+    def run_sent(self, session: PeerSession, size: int) -> None:
+        self._meter.uploaded += size
+        self._node.tracer.emit("run.sent", task=self.info.key, peer=session.peer, bytes=size)
+        self._node.slots.sent(session)
+
+    def session_closed(self, session: PeerSession, error: Exception | None) -> None:
+        self.links.remove(session)
+        self.uploads.gone(session.name)
+        self._node.slots.gone(session)
+        self._feed(ev.NeighbourDown(session.name))
+        if error is not None:
+            self._node.tracer.emit("session.closed", task=self.info.key, peer=session.name, reason=str(error))
+
+    # ---------------------------------------------------------------- the end
+
+    def piece_had(self, index: int) -> None:
+        """A piece is here and may be given away."""
+        self.uploads.have |= 1 << index
+
+    def all_here(self) -> None:
+        """Everything is had: say so, and leave whom neither side needs."""
+        self.links.announce_all()
+        for session in list(self.links.sessions.values()):
+            self.part_if_done(session)
+
+    def part_if_done(self, session: PeerSession) -> None:
+        """End a session in which nobody can give anybody anything."""
+        if self._download.state is State.DONE:
+            if session.lane and session.dialled:
+                session.close(None)
+            elif session.lane == 0 and session.has == self._full:
+                session.close(None)
+
+    def close(self) -> None:
+        self.links.close()

@@ -1,0 +1,50 @@
+"""What all tasks of one node share: disk, sources, supernode, threads, limits, upload slots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+
+from dragonfly.core.messages import HostInfo
+from dragonfly.core.rate import TokenBucket
+from dragonfly.core.task import TaskKey
+from dragonfly.peer.origin import Throttle
+from dragonfly.peer.settings import EngineSettings
+from dragonfly.peer.slots import UploadSlots
+from dragonfly.peer.tracker import Tracker
+from dragonfly.source.registry import Sources
+from dragonfly.store.store import Store
+from dragonfly.telemetry.trace import Tracer
+
+__all__ = ["Node"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """Made by the engine; lent to its tasks."""
+
+    host: HostInfo
+    settings: EngineSettings
+    store: Store
+    sources: Sources
+    tracker: Tracker
+    tracer: Tracer
+    slots: UploadSlots
+    bulk: ThreadPoolExecutor
+    reading: ThreadPoolExecutor
+    hashing: ThreadPoolExecutor
+    download_limit: TokenBucket
+    origin_limit: TokenBucket
+    ticket_for: Callable[[TaskKey], str] | None = None
+    """How a seed, which describes its tasks itself, knows their tickets."""
+    rng: Random = field(default_factory=Random)
+
+    def throttles(self) -> tuple[Throttle, ...]:
+        return tuple(Throttle(bucket) for bucket in (self.download_limit, self.origin_limit) if bucket.rate)
+
+    def now(self) -> float:
+        """Seconds, monotonic: the event loop's clock."""
+        return asyncio.get_running_loop().time()

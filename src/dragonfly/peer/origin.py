@@ -1,0 +1,108 @@
+"""Range reads of the source, in threads: bytes → check → disk → events.
+
+The first read of a task also tells what the task *is* (length, validators, headers). A
+piece whose digest is known is checked against it: a source that changed in the middle is
+an error, never a mixture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+
+from dragonfly.core.pieces import PieceLayout
+from dragonfly.core.rate import TokenBucket
+from dragonfly.errors import IntegrityError, StoppedError
+from dragonfly.source.base import SourceStream
+from dragonfly.store.blob import Blob
+
+__all__ = ["Throttle", "read_run"]
+
+_CHUNK = 256 * 1024
+_REPORT_EVERY_S = 0.01
+NO_DIGEST = bytes(32)
+
+
+class Throttle:
+    """A token bucket that threads share; waits are cut so that a stop is seen soon."""
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self.bucket = bucket
+        self._lock = threading.Lock()
+
+    def take(self, count: int, stop: threading.Event) -> None:
+        if not self.bucket.rate:
+            return
+        while True:
+            with self._lock:
+                wait = self.bucket.delay(time.monotonic())
+                if not wait:
+                    self.bucket.take(count, time.monotonic())
+                    return
+            if stop.wait(min(wait, 0.5)):
+                return
+
+
+def read_run(
+    stream: SourceStream,
+    blob: Blob,
+    layout: PieceLayout,
+    first: int,
+    count: int,
+    *,
+    stop: threading.Event,
+    throttles: tuple[Throttle, ...],
+    loop: asyncio.AbstractEventLoop,
+    report: Callable[[list[int], int], None],
+) -> None:
+    """Read pieces `first` … of an open stream that stands at their start.
+
+    `report(indexes, bytes)` is called in `loop`. Raises what the stream and the store raise,
+    IntegrityError where a piece is not what its known digest says, StoppedError on `stop`.
+    """
+    buffer = memoryview(bytearray(layout.piece_size))
+    done: list[int] = []
+    fresh = 0
+    reported_at = time.monotonic()
+    try:
+        for index in range(first, first + count):
+            view = buffer[: layout.size(index)]
+            hasher = hashlib.sha256()
+            at = 0
+            while at < len(view):
+                if stop.is_set():
+                    raise StoppedError("the read of the source was stopped")
+                got = stream.readinto(view[at : at + _CHUNK])
+                if got == 0:
+                    break
+                hasher.update(view[at : at + got])
+                at += got
+                fresh += got
+                for throttle in throttles:
+                    throttle.take(got, stop)
+            if at < len(view):
+                raise IntegrityError("the source gave fewer bytes than it promised", subject=f"piece {index}")
+            _keep(blob, layout, index, view, hasher.digest())
+            done.append(index)
+            now = time.monotonic()
+            if now - reported_at >= _REPORT_EVERY_S:
+                loop.call_soon_threadsafe(report, done, fresh)
+                done, fresh, reported_at = [], 0, now
+    finally:
+        if done or fresh:
+            loop.call_soon_threadsafe(report, done, fresh)
+
+
+def _keep(blob: Blob, layout: PieceLayout, index: int, view: memoryview, digest: bytes) -> None:
+    if blob.have >> index & 1:
+        return
+    known = blob.digest_of(index)
+    if known not in (NO_DIGEST, digest):
+        raise IntegrityError(
+            "the source changed while it was read", subject=f"piece {index}", advice="start the pull again"
+        )
+    blob.write(layout.start(index), view)
+    blob.mark(index, digest)

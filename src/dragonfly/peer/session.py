@@ -1,0 +1,408 @@
+"""One connection to one neighbour about one task: frames in, frames out, bytes past the interpreter.
+
+Runs in the event loop on a raw non-blocking socket, since a stream API would copy every
+piece once more. A body is received straight into the piece's buffer, checked, and written
+with one `pwrite`; only what is right reaches the disk, so two neighbours may race for a
+piece without one's bad bytes landing on the other's good ones. `SO_RCVLOWAT` keeps the
+loop asleep until a whole body (or a large part) is in the kernel. Long runs are received by
+a thread (`peer.bulk`). Pieces leave by `sendfile`; `TCP_NOTSENT_LOWAT` keeps what waits in
+user space, where it can still be cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+import struct
+import termios
+from collections import deque
+from concurrent.futures import Executor
+from typing import Protocol
+
+from dragonfly.core import bitmap
+from dragonfly.core.pieces import PieceLayout
+from dragonfly.errors import DragonflyError, PeerError
+from dragonfly.peer.bulk import BulkRun, receive_run
+from dragonfly.store.blob import Blob
+from dragonfly.wire import piece as wire
+from dragonfly.wire.piece import Frame, Kind
+
+__all__ = ["PeerSession", "SessionOwner"]
+
+_TCP_NOTSENT_LOWAT = 25
+_SO_RCVLOWAT = getattr(socket, "SO_RCVLOWAT", 18)
+_LOWAT_MOST = 128 * 1024
+_QUEUE_SLOW = 16 * 1024
+_QUEUE_FAST = 2 * 1024 * 1024
+_READS_PER_WAKE = 64
+
+
+class SessionOwner(Protocol):
+    """The task that the session belongs to hears of everything, in the event loop."""
+
+    def peer_has(self, session: PeerSession, pieces: int) -> None: ...
+
+    def peer_asks(self, session: PeerSession, frame: Frame, payload: bytes) -> None:
+        """REQUEST, ANY or CANCEL."""
+        ...
+
+    def peer_refuses(self, session: PeerSession, first: int, count: int) -> None: ...
+
+    def peer_offers(self, session: PeerSession, first: int, count: int) -> None:
+        """The body of an answer to ANY begins."""
+        ...
+
+    def piece_arrived(self, session: PeerSession, index: int, good: bool, size: int) -> None:
+        """A piece was received; if `good` it is right and on disk."""
+        ...
+
+    def run_sent(self, session: PeerSession, size: int) -> None:
+        """A run has left completely (into the kernel)."""
+        ...
+
+    def session_closed(self, session: PeerSession, error: Exception | None) -> None: ...
+
+
+class _Outgoing:
+    """A run on its way out: what is left of its header, and of its place in the file."""
+
+    __slots__ = ("begun", "header", "left", "offset", "size")
+
+    def __init__(self, header: bytes, offset: int, size: int) -> None:
+        self.header = memoryview(header)
+        self.offset = offset
+        self.left = size
+        self.size = size
+        self.begun = False
+
+
+class PeerSession:
+    """`peer` is the neighbour's id; a further connection to the same one has `lane` > 0."""
+
+    def __init__(
+        self,
+        owner: SessionOwner,
+        sock: socket.socket,
+        peer: str,
+        *,
+        seed: bool,
+        dialled: bool,
+        lane: int = 0,
+        layout: PieceLayout,
+        blob: Blob,
+        bulk: Executor,
+        bulk_from: int,
+    ) -> None:
+        self.owner = owner
+        self.peer = peer
+        self.lane = lane
+        self.seed = seed
+        self.dialled = dialled
+        self.name = peer if lane == 0 else f"{peer}#{lane}"
+        self.has = 0
+        self.told = 0
+        """The pieces that the other side knows us to have."""
+        self.closed = False
+        self.received = 0
+        """Bytes taken from the socket in bodies; written by the bulk thread too."""
+        self.sent = 0
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._layout = layout
+        self._blob = blob
+        self._bulk = bulk
+        self._bulk_from = bulk_from
+        self._bulk_run: BulkRun | None = None
+        self._header = bytearray(wire.HEADER)
+        self._target = memoryview(self._header)
+        self._filled = 0
+        self._frame: Frame | None = None
+        self._piece = 0
+        self._buffer: bytearray | None = None
+        self._lowat = 1
+        self._control: deque[bytes | memoryview] = deque()
+        self._file: _Outgoing | None = None
+        self._writing = False
+        self._in_write = False
+        self._sends_soon = False
+        self._queue_fast = False
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _QUEUE_SLOW)
+        self._loop.add_reader(self._fd, self._readable)
+
+    def __repr__(self) -> str:
+        return f"<PeerSession {self.name[:16]}{' seed' if self.seed else ''} has {self.has.bit_count()}>"
+
+    # ---------------------------------------------------------------- receiving
+
+    def _readable(self) -> None:
+        try:
+            for _ in range(_READS_PER_WAKE):
+                if self.closed or self._bulk_run is not None:
+                    return
+                count = self._sock.recv_into(self._target[self._filled :])
+                if count == 0:
+                    self.close(None)
+                    return
+                self._filled += count
+                if self._frame is not None and self._frame.kind is Kind.DATA:
+                    self.received += count
+                while not self.closed and self._bulk_run is None and self._filled == len(self._target):
+                    self._complete()
+        except (BlockingIOError, InterruptedError):
+            if self._frame is not None and not self.closed:
+                self._sleep_until(len(self._target) - self._filled)
+        except (OSError, DragonflyError, ValueError) as error:
+            self.close(error)
+
+    def _sleep_until(self, count: int) -> None:
+        """Wake only when `count` more bytes are here (or the other side closes)."""
+        count = max(1, min(count, _LOWAT_MOST))
+        if count != self._lowat:
+            self._lowat = count
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_RCVLOWAT, count)
+
+    def _complete(self) -> None:
+        """The target is full: a header, a control payload or a piece."""
+        frame = self._frame
+        if frame is None:
+            frame = wire.parse_header(self._header)
+            self._begin(frame)
+        elif frame.kind is Kind.DATA:
+            self._piece_complete(frame)
+        else:
+            payload = bytes(self._target)
+            self._next_header()
+            self._control_frame(frame, payload)
+
+    def _next_header(self) -> None:
+        self._frame = None
+        self._target = memoryview(self._header)
+        self._filled = 0
+        self._sleep_until(1)
+
+    def _begin(self, frame: Frame) -> None:
+        if frame.kind is Kind.DATA:
+            self._begin_data(frame)
+        elif frame.length:
+            self._frame = frame
+            self._target = memoryview(bytearray(frame.length))
+            self._filled = 0
+        else:
+            self._next_header()
+            self._control_frame(frame, b"")
+
+    def _control_frame(self, frame: Frame, payload: bytes) -> None:
+        count = self._layout.count
+        match frame.kind:
+            case Kind.HAVE:
+                self._has(wire.parse_runs(payload, count))
+            case Kind.HAS:
+                self._has(bitmap.from_bytes(payload, count))
+            case Kind.REFUSE:
+                self.owner.peer_refuses(self, frame.first, min(frame.run, count))
+            case _:
+                if frame.first + frame.run > count and frame.kind is not Kind.ANY:
+                    raise PeerError("a request for a piece that does not exist", subject=self.name)
+                self.owner.peer_asks(self, frame, payload)
+
+    def _has(self, pieces: int) -> None:
+        self.has |= pieces
+        self.owner.peer_has(self, pieces)
+
+    def _begin_data(self, frame: Frame) -> None:
+        layout = self._layout
+        if not frame.run or frame.first + frame.run > layout.count:
+            raise PeerError("data for a piece that does not exist", subject=self.name)
+        start, end = layout.span(frame.first, frame.run)
+        if end - start != frame.length:
+            raise PeerError("data of a wrong length", subject=self.name)
+        if frame.flags & wire.CHOSEN:
+            self.owner.peer_offers(self, frame.first, frame.run)
+        self._frame = frame
+        self._piece = frame.first
+        if frame.length >= self._bulk_from:
+            self._begin_bulk(frame)
+        else:
+            self._aim(frame.first)
+
+    def _aim(self, index: int) -> None:
+        if self._buffer is None:
+            self._buffer = bytearray(self._layout.piece_size)
+        self._target = memoryview(self._buffer)[: self._layout.size(index)]
+        self._filled = 0
+
+    def _piece_complete(self, frame: Frame) -> None:
+        index, body = self._piece, self._target
+        good = self._keep(index, body)
+        if index + 1 < frame.first + frame.run:
+            self._piece = index + 1
+            self._aim(index + 1)
+        else:
+            self._next_header()
+        self.owner.piece_arrived(self, index, good, len(body))
+
+    def _keep(self, index: int, body: memoryview) -> bool:
+        """Check a piece and write it; False where its digest is another (or not known)."""
+        blob = self._blob
+        if blob.have >> index & 1:
+            return True
+        digest = hashlib.sha256(body).digest()
+        if digest != blob.digest_of(index):
+            return False
+        blob.write(self._layout.start(index), body)
+        blob.mark(index, digest)
+        return True
+
+    # ---------------------------------------------------------------- long runs
+
+    def _begin_bulk(self, frame: Frame) -> None:
+        self._loop.remove_reader(self._fd)
+        self._sleep_until(1)
+        if self._buffer is None:
+            self._buffer = bytearray(self._layout.piece_size)
+        run = self._bulk_run = BulkRun(self._sock, self._blob, self._layout, frame.first, frame.run, self._buffer)
+        future = self._loop.run_in_executor(self._bulk, receive_run, run, self._loop, self._bulk_pieces)
+        future.add_done_callback(self._bulk_done)
+
+    def _bulk_pieces(self, run: BulkRun, pieces: list[tuple[int, bool]]) -> None:
+        """Called in the loop, some pieces at a time."""
+        for index, good in pieces:
+            size = self._layout.size(index)
+            self.received += size
+            if not self.closed:
+                self.owner.piece_arrived(self, index, good, size)
+
+    def _bulk_done(self, future: asyncio.Future[None]) -> None:
+        self._bulk_run = None
+        error = None if future.cancelled() else future.exception()
+        if self.closed:
+            self._sock.close()
+        elif error is not None:
+            self.close(error if isinstance(error, Exception) else None)
+        else:
+            self._next_header()
+            self._loop.add_reader(self._fd, self._readable)
+
+    def arrived(self) -> int:
+        """Bytes of bodies that came in so far, those that still wait in the kernel included."""
+        if self.closed:
+            return self.received
+        run = self._bulk_run
+        if run is not None:
+            return self.received + run.unreported
+        waiting = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0"))[0]
+        return self.received + int(waiting)
+
+    # ---------------------------------------------------------------- sending
+
+    def send(self, frame: bytes) -> None:
+        """Send a control frame, before any run that has not begun."""
+        if self.closed:
+            return
+        self._control.append(frame)
+        if not self._writing and not self._in_write and not self._sends_soon:
+            self._sends_soon = True
+            self._loop.call_soon(self._send_soon)
+
+    def _send_soon(self) -> None:
+        """What was said in one go of the loop leaves together, and no caller is re-entered."""
+        self._sends_soon = False
+        if not self.closed and not self._writing and not self._in_write:
+            if len(self._control) > 1 and (self._file is None or not self._file.begun):
+                self._control = deque([b"".join(self._control)])
+            self._writable()
+
+    def send_run(self, first: int, count: int, *, chosen: bool) -> None:
+        """Send a run of pieces; `owner.run_sent` follows when it has left. One at a time."""
+        start, end = self._layout.span(first, count)
+        size = end - start
+        fast = size >= self._bulk_from
+        if fast != self._queue_fast:
+            self._queue_fast = fast
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _QUEUE_FAST if fast else _QUEUE_SLOW)
+        self._file = _Outgoing(wire.data_header(first, count, size, chosen=chosen), start, size)
+        if not self._writing and not self._in_write:
+            self._writable()
+
+    @property
+    def sending(self) -> bool:
+        return self._file is not None
+
+    def _writable(self) -> None:
+        self._in_write = True
+        try:
+            while not self.closed:
+                if self._file is None or not self._file.begun:
+                    self._send_control()
+                if self._file is None:
+                    break
+                self._send_file(self._file)
+        except (BlockingIOError, InterruptedError):
+            self._set_writing(True)
+        except (OSError, DragonflyError) as error:
+            self.close(error)
+        else:
+            self._set_writing(False)
+        finally:
+            self._in_write = False
+
+    def _set_writing(self, wanted: bool) -> None:
+        if wanted != self._writing and not self.closed:
+            self._writing = wanted
+            if wanted:
+                self._loop.add_writer(self._fd, self._writable)
+            else:
+                self._loop.remove_writer(self._fd)
+
+    def _send_control(self) -> None:
+        while self._control:
+            frame = self._control[0]
+            count = self._sock.send(frame)
+            if count < len(frame):
+                self._control[0] = memoryview(frame)[count:]
+            else:
+                self._control.popleft()
+
+    def _send_file(self, file: _Outgoing) -> None:
+        """Header and body; once it has begun, nothing may come between."""
+        while file.header:
+            file.begun = True
+            count = self._sock.send(file.header, socket.MSG_MORE)
+            file.header = file.header[count:]
+        while file.left:
+            count = os.sendfile(self._fd, self._blob.fileno(), file.offset, file.left)
+            if count == 0:
+                raise PeerError("the stored piece is shorter than it should be", subject=str(self._blob.path))
+            file.offset += count
+            file.left -= count
+            self.sent += count
+        self._file = None
+        self.owner.run_sent(self, file.size)
+
+    # ---------------------------------------------------------------- the end
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the session; the owner hears of it once."""
+        if self.closed:
+            return
+        self.closed = True
+        self._control.clear()
+        self._file = None
+        if self._bulk_run is None:
+            self._loop.remove_reader(self._fd)
+        if self._writing:
+            self._loop.remove_writer(self._fd)
+        if self._bulk_run is not None:
+            self._bulk_run.stop = True
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        else:
+            self._sock.close()
+        self._buffer = None
+        self.owner.session_closed(self, error)
