@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -45,14 +46,14 @@ def scratch() -> str:
 class Docker:
     """A dockerd of this node."""
 
-    def __init__(self, node: Node, *options: str) -> None:
+    def __init__(self, node: Node, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.node = node
         driver = "overlay2" if overlay_works() else "vfs"
         self.process: Process = node.start(
             "dockerd", DOCKERD, "--data-root", node.home / "docker", "--exec-root", "/run/docker",
             "--pidfile", "/run/docker.pid", "--host", "unix:///run/docker.sock", "--iptables=false",
             "--ip-forward=false", "--bridge=none", "--storage-driver", driver, "--max-download-attempts", "5",
-            *options,
+            *options, env=env,
         )  # fmt: skip
         wait_for(
             lambda: not self.process.alive or self.cli("version", check=False).returncode == 0,

@@ -6,15 +6,21 @@ import json
 import shutil
 import sys
 import tempfile
+import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from e2e.images import Image
 from e2e.nodes import Net, Node, Process, wait_for
 from e2e.registries import Registry, start_registry
 from e2e.runtimes import scratch
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Where pip put the commands of the package under test.
 COMMANDS = Path(sys.executable).parent
@@ -174,6 +180,13 @@ def push(node: Node, image: Image, registry: Registry, *options: str) -> str:
         f"oci:{image.folder}:{image.tag}", f"docker://{reference}",
     )  # fmt: skip
     return reference
+
+
+def at_once(things: Iterable[T], do: Callable[[T], R]) -> list[R]:
+    """`do` with each of them, all at the same time; their results in order."""
+    all_of_them = list(things)
+    with ThreadPoolExecutor(len(all_of_them)) as pool:
+        return list(pool.map(do, all_of_them))
 
 
 def http_get(node: Node, url: str, timeout: float = 10) -> bytes:
