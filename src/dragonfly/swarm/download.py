@@ -152,13 +152,12 @@ class Download:
                 self._out.append(Cancel(owner, index, 1))
                 if (late := self.parents.get(owner)) is not None:
                     self._fill(late, now)
+        if self.pieces.missing and peer and (parent := self.parents.get(peer)) is not None:
+            self._fill(parent, now)
         self._out.append(Announce(index))
         if not self.pieces.missing:
             self.state = State.DONE
             self._out.append(Finish())
-            return
-        if peer and (parent := self.parents.get(peer)) is not None:
-            self._fill(parent, now)
 
     def _bad(self, index: int, peer: str, now: float) -> None:
         self.pieces.release(peer, index)
@@ -215,8 +214,8 @@ class Download:
 
     def _lost(self, peer: str, now: float) -> None:
         self.parents.remove(peer)
-        if self.pieces.release_all(peer):
-            self._fill_all(now)
+        self.pieces.release_all(peer)
+        self._fill_all(now)
         self._want_neighbours(now)
 
     def _leave(self, parent: Parent, kind: TroubleKind, now: float) -> None:
@@ -362,7 +361,7 @@ class Download:
             if not owed and not parent.waiting_any and not parent.suspect:
                 continue
             silent = now - parent.heard_at
-            if not owed and silent < settings.seed_patience_s:
+            if not owed and not parent.suspect and silent < settings.seed_patience_s:
                 continue  # queueing at a busy seed is not silence: the swarm goes on meanwhile
             if silent >= settings.leave_after_s:
                 self._leave(parent, TroubleKind.SILENT, now)

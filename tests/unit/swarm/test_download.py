@@ -1,0 +1,194 @@
+"""Dialogues with the mind of one pull."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from dragonfly.core import bitmap
+from dragonfly.core.messages import TroubleKind
+from dragonfly.core.pieces import PieceLayout
+from dragonfly.swarm.commands import (
+    Announce,
+    AskNeighbours,
+    AskSource,
+    Cancel,
+    Fetch,
+    FetchAny,
+    Finish,
+    LeavePeer,
+)
+from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.events import (
+    BytesArrived,
+    DigestsKnown,
+    NeighbourDown,
+    NeighbourUp,
+    Offered,
+    PeerHas,
+    PieceBad,
+    PieceVerified,
+    ReaderAt,
+    Refused,
+    SourceOpened,
+    SourceReadEnded,
+    Tick,
+)
+from dragonfly.swarm.settings import SwarmSettings
+from dragonfly.testing.script import Script
+
+SIZE = 1000
+
+
+def script(pieces: int, *, have: int = 0, known: int | None = None, **settings: float) -> Script:
+    layout = PieceLayout(pieces * SIZE, SIZE)
+    known = bitmap.full(pieces) if known is None else known
+    numbers = SwarmSettings(**({"depth": 2, "seed_depth": 2, "min_neighbours": 1} | settings))  # type: ignore[arg-type]
+    return Script(Download(layout, numbers, Random(1), have=have, known=known))
+
+
+def test_a_neighbour_is_kept_at_its_depth_of_requests() -> None:
+    talk = script(5)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b11111)
+    asked = talk.rest()
+    assert [type(command) for command in asked] == [Fetch, Fetch]
+    talk >> PieceVerified(asked[0].first, "a")
+    assert [type(command) for command in talk.rest()] == [Fetch, Announce]
+
+
+def test_the_readers_next_piece_goes_first() -> None:
+    talk = script(8, depth=1)
+    talk >> ReaderAt(1, 5) >> NeighbourUp("a") >> PeerHas("a", 0xFF) << Fetch("a", 5, 1)
+
+
+def test_the_rarest_piece_goes_before_common_ones() -> None:
+    talk = script(6, depth=1, window_pieces=100)
+    talk >> ReaderAt(1, 0)
+    for peer in "bcd":
+        talk >> NeighbourUp(peer) >> PeerHas(peer, 0b011111)
+    talk.rest()
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b111111) << Fetch("a", 5, 1)
+
+
+def test_pieces_of_unknown_digest_are_not_asked_of_neighbours() -> None:
+    talk = script(4, known=0b0001)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b1111) << Fetch("a", 0, 1)
+    talk.quiet()
+    talk >> DigestsKnown(0b0100) << Fetch("a", 2, 1)
+
+
+def test_a_seed_chooses_what_it_sends() -> None:
+    talk = script(4, have=0b1000)
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b1111)
+    talk << FetchAny("s", 1, 0, 0b1000) << FetchAny("s", 1, 0, 0b1000)
+    talk >> Offered("s", 0, 1) >> PieceVerified(0, "s") << FetchAny("s", 1, 1, 0b1001) << Announce(0)
+
+
+def test_a_seed_with_nothing_to_choose_is_asked_again_when_it_has_news() -> None:
+    talk = script(4)
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b0001)
+    talk.rest()
+    talk >> Refused("s", 0, 0)
+    talk.quiet()
+    talk >> PeerHas("s", 0b0010) << FetchAny("s", 1, 0, 0) << FetchAny("s", 1, 0, 0)
+
+
+def test_a_silent_parent_loses_its_pieces_after_two_seconds_and_is_left_after_five() -> None:
+    talk = script(4, depth=2)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b0011)
+    first, second = (command.first for command in talk.rest())
+    talk >> NeighbourUp("b") >> PeerHas("b", 0b1111)
+    talk.rest()
+    talk.after(1.0) >> BytesArrived("b", 10)
+    talk.after(1.1) >> BytesArrived("b", 20) >> Tick()
+    assert {Cancel("a", first, 1), Cancel("a", second, 1)} <= set(talk.rest())
+    talk.after(3.0) >> BytesArrived("b", 30) >> Tick()
+    assert LeavePeer("a", TroubleKind.SILENT) in talk.rest()
+
+
+def test_a_parent_that_speaks_again_is_trusted_again() -> None:
+    talk = script(2, depth=1)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b11)
+    talk.rest()
+    talk.after(2.1) >> Tick()
+    assert any(isinstance(command, Cancel) for command in talk.rest())
+    talk >> BytesArrived("a", 1)
+    assert any(isinstance(command, Fetch) for command in talk.rest())
+
+
+def test_a_wrong_piece_ends_the_session_and_is_fetched_elsewhere() -> None:
+    talk = script(1, depth=1)
+    talk >> NeighbourUp("bad") >> PeerHas("bad", 1) << Fetch("bad", 0, 1)
+    talk >> NeighbourUp("good") >> PeerHas("good", 1)
+    talk.quiet()
+    talk >> PieceBad(0, "bad") << LeavePeer("bad", TroubleKind.CORRUPT) << Fetch("good", 0, 1)
+
+
+def test_in_the_endgame_a_late_piece_is_asked_twice_and_the_loser_cancelled() -> None:
+    talk = script(1, depth=1)
+    talk >> NeighbourUp("slow") >> PeerHas("slow", 1) << Fetch("slow", 0, 1)
+    talk.after(0.5) >> NeighbourUp("fast") >> PeerHas("fast", 1) << Fetch("fast", 0, 1)
+    talk >> PieceVerified(0, "fast") << Cancel("slow", 0, 1) << Announce(0) << Finish()
+    assert talk.mind.state is State.DONE  # type: ignore[attr-defined]
+
+
+def test_what_a_lost_neighbour_owed_is_asked_of_others() -> None:
+    talk = script(2, depth=2)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b11)
+    talk.rest()
+    talk >> NeighbourUp("b") >> PeerHas("b", 0b11)
+    talk.quiet()
+    talk >> NeighbourDown("a")
+    assert {command.first for command in talk.rest() if isinstance(command, Fetch)} == {0, 1}
+
+
+def test_a_refused_piece_is_not_asked_there_again() -> None:
+    talk = script(1, depth=1)
+    talk >> NeighbourUp("a") >> PeerHas("a", 1) << Fetch("a", 0, 1)
+    talk >> Refused("a", 0, 1)
+    talk.quiet()
+
+
+def test_the_source_is_read_in_units_from_the_readers_place() -> None:
+    talk = script(10, known=0, source_unit=4 * SIZE, source_streams=2)
+    talk >> ReaderAt(1, 5) >> SourceOpened() << AskSource(5, 3) << AskSource(8, 2)
+    for index in (5, 6, 7):
+        talk >> PieceVerified(index) << Announce(index)
+    talk >> SourceReadEnded(5, 3) << AskSource(0, 4)
+
+
+def test_what_a_broken_source_read_did_not_bring_is_read_again() -> None:
+    talk = script(2, known=0, source_unit=10 * SIZE, source_streams=1)
+    talk >> SourceOpened() << AskSource(0, 2)
+    talk >> PieceVerified(0) << Announce(0)
+    talk >> SourceReadEnded(0, 2) << AskSource(1, 1)
+
+
+def test_more_neighbours_are_wanted_when_there_are_too_few() -> None:
+    talk = script(4, min_neighbours=2)
+    talk.after(1.5) >> NeighbourUp("a") >> NeighbourDown("a")
+    assert AskNeighbours() in talk.rest()
+
+
+def test_fast_neighbours_get_longer_requests() -> None:
+    talk = script(1000, depth=2, request_span_s=0.1)
+    talk >> NeighbourUp("a") >> PeerHas("a", bitmap.full(1000))
+    talk.rest()
+    for step in range(1, 40):
+        talk.after(0.1) >> BytesArrived("a", step * 5000)
+    for index in range(20):
+        talk >> PieceVerified(index, "a")
+    assert max(command.count for command in talk.rest() if isinstance(command, Fetch)) > 1
+
+
+def test_everything_there_already_is_done_at_once() -> None:
+    download = script(3, have=0b111).mind
+    assert isinstance(download, Download)
+    assert download.state is State.DONE
+    assert download.next_deadline() is None
+
+
+@pytest.mark.parametrize("event", [NeighbourDown("x"), PieceBad(0, "x"), PeerHas("x", 1), Refused("x", 0, 1)])
+def test_unknown_peers_are_ignored(event: object) -> None:
+    (script(1) >> event).quiet()
