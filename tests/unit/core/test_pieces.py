@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragonfly.core.pieces import MAX_PIECE, MIN_PIECE, PieceLayout, piece_size_for
+
+
+@given(st.integers(0, 2**42))
+def test_pieces_cover_the_blob_without_gap_or_overlap(length: int) -> None:
+    layout = PieceLayout.for_length(length)
+    assert MIN_PIECE <= layout.piece_size <= MAX_PIECE
+    if layout.count:
+        last = layout.count - 1
+        assert layout.span(0)[0] == 0
+        assert layout.span(last)[1] == length
+        assert 0 < layout.size(last) <= layout.piece_size
+        assert layout.at(length - 1) == last
+    else:
+        assert length == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "size"), [(0, 32 << 10), (20_000_000, 32 << 10), (100_000_000, 128 << 10), (1 << 30, 1 << 20), (10**12, 4 << 20)]
+)
+def test_about_a_thousand_pieces_where_the_limits_allow(length: int, size: int) -> None:
+    assert piece_size_for(length) == size
+
+
+def test_numbers_outside_are_refused() -> None:
+    layout = PieceLayout(10, 4)
+    for number in (-1, 3):
+        with pytest.raises(ValueError, match="of 3"):
+            layout.index(number)
+    with pytest.raises(ValueError, match="impossible"):
+        PieceLayout(-1, 4)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dragonfly.core.task import TaskSpec, canonical_url
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+def test_a_blob_is_its_digest_wherever_it_lies() -> None:
+    here = TaskSpec(url="https://a/v2/x/blobs/" + DIGEST, digest=DIGEST)
+    there = TaskSpec(url="http://b/other", digest=DIGEST, tag="t", headers={"Authorization": "Basic x"})
+    assert here.key == there.key == "sha256-" + "ab" * 32
+
+
+def test_a_url_is_named_without_what_does_not_change_it() -> None:
+    plain = TaskSpec(url="http://Host:80/f?b=2&a=1&sig=xyz#part", filters=("sig",))
+    assert plain.key == TaskSpec(url="http://host/f?a=1&b=2&sig=abc", filters=("sig",)).key
+    assert plain.key == TaskSpec(url="http://u:p@host/f?a=1&b=2", headers={"Authorization": "x"}).key
+    assert plain.key != TaskSpec(url="http://host/f?a=1&b=3").key
+
+
+def test_what_changes_the_answer_changes_the_name() -> None:
+    url = "http://h/f"
+    specs = [
+        TaskSpec(url=url),
+        TaskSpec(url=url, tag="x"),
+        TaskSpec(url=url, application="x"),
+        TaskSpec(url=url, trust="insecure"),
+        TaskSpec(url=url, headers={"Accept": "text/html"}),
+    ]
+    assert len({spec.key for spec in specs}) == len(specs)
+
+
+def test_secrets_are_not_shown() -> None:
+    spec = TaskSpec(url="https://me:secret@h/f?token=secret", headers={"Authorization": "secret"})
+    assert "secret" not in repr(spec)
+    assert spec.shown_url == "https://h/f?token=…"
+
+
+def test_ports_that_say_nothing_go() -> None:
+    assert canonical_url("https://h:443") == "https://h/"
+    assert canonical_url("https://[::1]:8443/x") == "https://[::1]:8443/x"
