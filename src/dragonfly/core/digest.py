@@ -16,8 +16,9 @@ import msgspec
 from dragonfly.errors import UsageError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
     from hashlib import _Hash
+
+    from typing_extensions import Buffer
 
 __all__ = ["PIECE_DIGEST_BYTES", "Digest", "piece_digest"]
 
@@ -37,9 +38,7 @@ class Digest(msgspec.Struct, frozen=True, order=True):
         """Read `sha256:<64 hex>` or `sha512:<128 hex>`; anything else is a UsageError."""
         form = _FORM.fullmatch(text)
         if form is None or len(form["hex"]) != _HEX_LENGTH.get(form["algorithm"]):
-            raise UsageError(
-                "not a digest", subject=repr(text), advice="write sha256:<64 hex digits> or sha512:<128>"
-            )
+            raise UsageError("not a digest", subject=repr(text), advice="write sha256:<64 hex digits> or sha512:<128>")
         return cls(form["algorithm"], form["hex"])
 
     @classmethod

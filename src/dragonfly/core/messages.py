@@ -19,9 +19,29 @@ import msgspec
 from dragonfly.core.task import TaskKey, TaskSpec
 
 __all__ = [
-    "BytesBy", "Digests", "Finished", "Forget", "FromDaemon", "FromSupernode", "Hello", "Holding",
-    "HostInfo", "Join", "Leave", "MoreNeighbours", "Neighbours", "PeerAddress", "Progress", "Pull",
-    "PullDone", "TaskFailed", "TaskInfo", "TaskProgress", "Trouble", "TroubleKind", "Welcome",
+    "BytesBy",
+    "Digests",
+    "Finished",
+    "Forget",
+    "FromDaemon",
+    "FromSupernode",
+    "Hello",
+    "Holding",
+    "HostInfo",
+    "Join",
+    "Leave",
+    "MoreNeighbours",
+    "Neighbours",
+    "PeerAddress",
+    "Progress",
+    "Pull",
+    "PullDone",
+    "TaskFailed",
+    "TaskInfo",
+    "TaskProgress",
+    "Trouble",
+    "TroubleKind",
+    "Welcome",
 ]
 
 
@@ -232,7 +252,17 @@ class Pull(_Message, frozen=True, kw_only=True, tag=True):
 
 
 FromDaemon = (
-    Hello | Join | Progress | Trouble | MoreNeighbours | Finished | Leave | Holding | PullDone
-    | TaskInfo | Digests | TaskFailed
+    Hello
+    | Join
+    | Progress
+    | Trouble
+    | MoreNeighbours
+    | Finished
+    | Leave
+    | Holding
+    | PullDone
+    | TaskInfo
+    | Digests
+    | TaskFailed
 )
 FromSupernode = Welcome | TaskInfo | Digests | Neighbours | TaskFailed | Forget | Pull

@@ -14,16 +14,24 @@ from msgspec import Meta
 
 from dragonfly.errors import UsageError
 
-__all__ = ["Duration", "Rate", "Size", "format_duration", "format_rate", "format_size",
-           "parse_duration", "parse_rate", "parse_size"]
+__all__ = [
+    "Duration",
+    "Rate",
+    "Size",
+    "format_duration",
+    "format_rate",
+    "format_size",
+    "parse_duration",
+    "parse_rate",
+    "parse_size",
+]
 
 #: Annotations for settings: the configuration loader sees `unit` and parses the text form.
 Size = Annotated[int, Meta(extra={"unit": "bytes"})]
 Rate = Annotated[int, Meta(extra={"unit": "bytes/s"})]
 Duration = Annotated[float, Meta(extra={"unit": "s"})]
 
-_PREFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12,
-           "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_PREFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<prefix>[kmgt]i?)?b?", re.IGNORECASE)
 _BITS = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<prefix>[kmgt]i?)?bit", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -35,7 +43,9 @@ def parse_size(text: str) -> int:
     """`"20M"` → 20_000_000, `"2GiB"` → 2_147_483_648; bytes."""
     form = _SIZE.fullmatch(text.strip())
     if form is None:
-        raise UsageError("not a size", subject=repr(text), advice="write a number with K, M, G, T or KiB, MiB, GiB, TiB")
+        raise UsageError(
+            "not a size", subject=repr(text), advice="write a number with K, M, G, T or KiB, MiB, GiB, TiB"
+        )
     return int(float(form["number"]) * _PREFIX[(form["prefix"] or "").lower()])
 
 

@@ -25,11 +25,13 @@ from dragonfly.core.messages import (
     HostInfo,
     Neighbours,
     Progress,
-    Pull as PullOrder,
     PullDone,
     TaskFailed,
     TaskInfo,
     Welcome,
+)
+from dragonfly.core.messages import (
+    Pull as PullOrder,
 )
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey, TaskSpec
@@ -139,9 +141,7 @@ class Engine:
 
     # ---------------------------------------------------------------- pulls
 
-    async def open(
-        self, spec: TaskSpec, *, pattern: Pattern = Pattern.P2P, back_to_source: bool = True
-    ) -> Pull:
+    async def open(self, spec: TaskSpec, *, pattern: Pattern = Pattern.P2P, back_to_source: bool = True) -> Pull:
         """Begin to read a task, or join in where it is being pulled already. Close what it returns.
 
         What is wrong with it is raised by the Pull's own calls.
@@ -234,9 +234,7 @@ class Engine:
 
     # ---------------------------------------------------------------- neighbours
 
-    async def _gate(
-        self, admission: Admission
-    ) -> tuple[int, str, Callable[[socket.socket], None] | None]:
+    async def _gate(self, admission: Admission) -> tuple[int, str, Callable[[socket.socket], None] | None]:
         key = TaskKey(admission.key)
         run = self._runs.get(key)
         if run is None:

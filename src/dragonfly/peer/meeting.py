@@ -243,7 +243,12 @@ class Meeting:
                 self._meter.peers += size
             self._meter.count(size, now)
             self._node.tracer.emit(
-                "piece.received", task=self.info.key, piece=index, peer=session.peer, bytes=size, seed=session.seed
+                "piece.received",
+                task=self.info.key,
+                piece=index,
+                peer=session.peer,
+                bytes=size,
+                seed=session.seed,
             )
             self._feed(ev.PieceVerified(index, session.name))
         elif not good and fresh:
@@ -278,9 +283,7 @@ class Meeting:
     def part_if_done(self, session: PeerSession) -> None:
         """End a session in which nobody can give anybody anything."""
         if self._download.state is State.DONE:
-            if session.lane and session.dialled:
-                session.close(None)
-            elif session.lane == 0 and session.has == self._full:
+            if (session.lane and session.dialled) or (session.lane == 0 and session.has == self._full):
                 session.close(None)
 
     def close(self) -> None:

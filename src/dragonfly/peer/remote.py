@@ -137,7 +137,10 @@ class RemoteTracker:
         return [address.url for address, session in self._sessions.items() if session.connected]
 
     def attach(
-        self, on_message: Callable[[FromSupernode], None], on_connect: Callable[[], None], on_lost: Callable[[], None]
+        self,
+        on_message: Callable[[FromSupernode], None],
+        on_connect: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._on_message, self._on_connect, self._on_lost = on_message, on_connect, on_lost
 

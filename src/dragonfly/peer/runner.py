@@ -10,14 +10,12 @@ in the event loop; calls from sessions are plain function calls, nothing is queu
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Coroutine
 
 import msgspec
 
 from dragonfly.core import bitmap
-from dragonfly.core.digest import Digest
 from dragonfly.core.messages import (
     Digests,
     Finished,
@@ -34,14 +32,15 @@ from dragonfly.core.messages import (
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import DragonflyError, IntegrityError, SourceError, StoppedError
+from dragonfly.peer.back import BackToSource
 from dragonfly.peer.meeting import Meeting
 from dragonfly.peer.node import Node
 from dragonfly.peer.origin import NO_DIGEST
+from dragonfly.peer.publish import Publisher
 from dragonfly.peer.readers import Readers
 from dragonfly.peer.report import Meter, Result
+from dragonfly.peer.sealing import Sealing
 from dragonfly.peer.settings import Pattern, SourcePolicy
-from dragonfly.peer.sourcing import SourceReads
-from dragonfly.peer.whole import check_whole
 from dragonfly.source.base import Validators
 from dragonfly.store.blob import Blob, BlobMeta
 from dragonfly.swarm import commands as cmd
@@ -49,9 +48,6 @@ from dragonfly.swarm import events as ev
 from dragonfly.swarm.download import Download, State
 
 __all__ = ["TaskRun"]
-
-_SEAL_PATIENCE_S = 10.0
-_PUBLISH_S = 0.02
 
 
 class TaskRun:
@@ -70,23 +66,19 @@ class TaskRun:
         self.meter = Meter(node.now(), 0)
         self.sealed = False
         self.error: BaseException | None = None
-        self.fallback = ""
         self.first_source = ""
+        self.source = BackToSource(self)
+        self.sealing = Sealing(self)
         self.described = asyncio.Event()
         self.ended = asyncio.Event()
         """The pull is over, well or not; a task that ended well goes on serving."""
         self.download: Download | None = None
         self.meeting: Meeting | None = None
-        self._reads: SourceReads | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self.sealed_at_seed = False
-        self._seal_heard = asyncio.Event()
-        self._unverified = False
-        self._unpublished = 0
-        self._publish_timer: asyncio.TimerHandle | None = None
+        self._publisher: Publisher | None = None
         self._cpu_at_start = time.process_time()
-        self._stopped = False
+        self.stopped = False
 
     def __repr__(self) -> str:
         state = "failed" if self.error else "serving" if self.sealed else "running"
@@ -101,7 +93,7 @@ class TaskRun:
             self._serve_from_disk(blob)
             return
         self.node.tracer.emit("pull.started", task=self.key, url=self.spec.shown_url)
-        self._spawn(self._begin())
+        self.spawn(self._begin())
 
     def _serve_from_disk(self, blob: Blob) -> None:
         self.first_source = "cache"
@@ -117,84 +109,25 @@ class TaskRun:
             ticket=ticket,
             version=blob.meta.version,
         )
-        self._set_up(info, blob)
         if self.node.ticket_for is not None:
             self.node.tracker.send(info)
+        self.set_up(info, blob)
 
     async def _begin(self) -> None:
         """Find out what the task is, by the policy's way; anything that goes wrong ends in `fail`."""
         if self.policy is SourcePolicy.FIRST or self.pattern is Pattern.SOURCE:
-            await self._begin_at_source("")
+            await self.source.begin()
         elif not self.node.tracker.connected:
-            await self._fall_back("no supernode can be reached")
+            await self.source.fall_back("no supernode can be reached")
         else:
             self.node.tracker.send(Join(spec=self.spec))
             try:
                 async with asyncio.timeout(self.node.settings.join_patience_s):
                     await self.described.wait()
             except TimeoutError:
-                await self._fall_back("the supernode did not describe the task in time")
+                await self.source.fall_back("the supernode did not describe the task in time")
 
-    async def _fall_back(self, reason: str, delay: float = 0.0) -> None:
-        """The swarm does not help: read the source here, if that is allowed."""
-        if self.policy is SourcePolicy.NEVER or self.pattern is Pattern.CDN:
-            self.fail(StoppedError(reason, subject=self.spec.shown_url, advice="and the source may not be read"))
-            return
-        # Many nodes lose the same supernode at the same time: spread their first reads.
-        await asyncio.sleep(delay + self.node.rng.random() * 0.3)
-        if self._stopped or self.sealed:
-            return
-        if not self.fallback:
-            self.fallback = reason
-            self.node.tracer.emit("pull.fallback", task=self.key, url=self.spec.shown_url, reason=reason)
-        if self.download is None:
-            await self._begin_at_source(reason)
-        else:
-            self._open_source()
-
-    async def _begin_at_source(self, reason: str) -> None:
-        self.first_source = "origin"
-        reads = self._source_reads()
-        unit = self.node.settings.swarm.source_unit
-        described = await reads.describe(unit)
-        if self.download is not None:  # the supernode was quicker after all
-            self._open_source()
-            return
-        assert described.length is not None
-        old = self.node.store.get(self.key)
-        layout = PieceLayout.for_length(described.length)
-        version = version_of(self.spec, described.validators.etag or described.validators.last_modified, described.length)
-        if old is not None and (old.meta.version != version or (not version and not self.spec.digest)):
-            self.node.store.remove(self.key)
-        info = TaskInfo(
-            key=self.key,
-            length=described.length,
-            piece_size=layout.piece_size,
-            headers=described.headers,
-            version=version,
-            ticket=self.node.ticket_for(self.key) if self.node.ticket_for else "",
-        )
-        blob = self._create_blob(info, described.validators)
-        self._set_up(info, blob)
-        if self.policy is SourcePolicy.FIRST:
-            assert self.info is not None
-            self.node.tracker.send(self.info)
-        if self.download is not None and self.download.state is State.RUNNING:
-            self._open_source()
-
-    def _source_reads(self) -> SourceReads:
-        if self._reads is None:
-            self._reads = SourceReads(
-                self.spec,
-                self.node.sources.for_url(self.spec.url),
-                self.node.reading,
-                timeout_s=self.node.settings.source_timeout_s,
-                attempts=self.node.settings.source_attempts,
-                throttles=self.node.throttles(),
-            )
-        return self._reads
-
-    def _create_blob(self, info: TaskInfo, validators: Validators) -> Blob:
+    def create_blob(self, info: TaskInfo, validators: Validators) -> Blob:
         layout = PieceLayout(info.length, info.piece_size)
         meta = BlobMeta(
             url=self.spec.shown_url,
@@ -208,7 +141,13 @@ class TaskRun:
         )
         return self.node.store.create(self.key, layout, meta)
 
-    def _set_up(self, info: TaskInfo, blob: Blob) -> None:
+    def drop_other_version(self, version: str, *, resumable: bool) -> None:
+        """Delete what is stored of this task if it is of other content than `version`."""
+        old = self.node.store.get(self.key)
+        if old is not None and (old.meta.version != version or not resumable):
+            self.node.store.remove(self.key)
+
+    def set_up(self, info: TaskInfo, blob: Blob) -> None:
         """Everything is known to begin: mind, neighbours and readers start here."""
         now = self.node.now()
         blob.pin()
@@ -216,7 +155,7 @@ class TaskRun:
         had = sum(blob.layout.size(index) for index in bitmap.indexes(blob.have))
         self.meter.cached = had
         settings = self.node.settings.swarm
-        described = self._reads.described if self._reads is not None else None
+        described = self.source.described
         if described is not None and not described.ranges:
             # One stream brings it all, or nothing.
             settings = msgspec.structs.replace(
@@ -226,16 +165,24 @@ class TaskRun:
             blob.layout, settings, self.node.rng, have=blob.have, known=known_pieces(blob), now=now
         )
         self.meeting = Meeting(
-            self.node, info, blob, self.download, self.meter, feed=self.feed, spawn=self._spawn, trouble=self._trouble
+            self.node,
+            info,
+            blob,
+            self.download,
+            self.meter,
+            feed=self.feed,
+            spawn=self.spawn,
+            trouble=self._trouble,
         )
+        if self.policy is SourcePolicy.FIRST:
+            self._publisher = Publisher(self.key, blob, self.node.tracker)
         self.described.set()
         if blob.complete and blob.sealed:
             self._sealed()
         elif self.download.state is State.DONE:
             self._all_pieces()
         else:
-            if self._checks_whole():
-                self._spawn(self._check_whole())
+            self.sealing.begin()
             self._arm()
 
     # ---------------------------------------------------------------- the loop
@@ -243,7 +190,7 @@ class TaskRun:
     def feed(self, event: ev.Event) -> None:
         """One event to the mind; what it wants is done before this returns."""
         download, meeting = self.download, self.meeting
-        if download is None or meeting is None or self._stopped:
+        if download is None or meeting is None or self.stopped:
             return
         if isinstance(event, ev.PieceVerified):
             meeting.piece_had(event.index)
@@ -251,10 +198,11 @@ class TaskRun:
             match command:
                 case cmd.Announce(index):
                     meeting.perform(command)
-                    self._publish(index)
                     self.readers.had(index)
+                    if self._publisher is not None:
+                        self._publisher.had(index)
                 case cmd.AskSource(first, count):
-                    self._spawn(self._read_source(first, count))
+                    self.spawn(self.source.read(first, count))
                 case cmd.AskNeighbours():
                     self.node.tracker.send(MoreNeighbours(key=self.key, have=meeting.links.peers()))
                 case cmd.Finish():
@@ -263,7 +211,7 @@ class TaskRun:
                     meeting.perform(command)
 
     def _arm(self) -> None:
-        if self.download is None or self._stopped:
+        if self.download is None or self.stopped:
             return
         deadline = self.download.next_deadline()
         if deadline is not None:
@@ -271,7 +219,7 @@ class TaskRun:
 
     def _tick(self) -> None:
         download, meeting = self.download, self.meeting
-        if download is None or meeting is None or self._stopped:
+        if download is None or meeting is None or self.stopped:
             return
         meeting.sample()
         self.feed(ev.Tick())
@@ -282,81 +230,17 @@ class TaskRun:
             stalled >= self.node.settings.swarm.source_after_s
             and self.policy is SourcePolicy.FALLBACK
             and self.pattern is Pattern.P2P
-            and not self.fallback
+            and not self.source.reason
             and download.state is State.RUNNING
         ):
-            self._spawn(self._fall_back(f"the swarm brought nothing for {stalled:.1f} s"))
+            self.spawn(self.source.fall_back(f"the swarm brought nothing for {stalled:.1f} s"))
         self._arm()
-
-    # ---------------------------------------------------------------- source
-
-    def _open_source(self) -> None:
-        self._source_reads()
-        self.feed(ev.SourceOpened())
-
-    async def _read_source(self, first: int, count: int) -> None:
-        reads, blob = self._source_reads(), self.blob
-        assert blob is not None
-        try:
-            if reads.described is None:
-                await reads.describe(self.node.settings.swarm.source_unit)
-                self._check_version(reads)
-            await reads.read(blob, self.layout, first, count, self._from_source)
-        finally:
-            self.feed(ev.SourceReadEnded(first, count))
-
-    def _check_version(self, reads: SourceReads) -> None:
-        """Bytes of another version than the swarm's must not be mixed with its pieces."""
-        described, info = reads.described, self.info
-        assert described is not None and info is not None and described.length is not None
-        validator = described.validators.etag or described.validators.last_modified
-        if described.length != info.length or version_of(self.spec, validator, described.length) != info.version:
-            raise IntegrityError(
-                "the source has other content than the swarm",
-                subject=self.spec.shown_url,
-                advice="start the pull again",
-            )
-
-    def _from_source(self, indexes: list[int], count: int) -> None:
-        """Pieces that a source read has brought; `count` bytes since the last call."""
-        if self._stopped or self.download is None:
-            return
-        self.meter.source += count
-        self.meter.count(count, self.node.now())
-        self.node.tracer.emit("source.read", task=self.key, bytes=count)
-        known = self.download.pieces.known
-        for index in indexes:
-            if not known >> index & 1:
-                self._unverified = True
-            self.feed(ev.PieceVerified(index))
-
-    # ---------------------------------------------------------------- the seed's words
-
-    def _publish(self, index: int) -> None:
-        """A seed tells the digests of what it has read, some at a time."""
-        if self.policy is SourcePolicy.FIRST and self.node.tracker.connected:
-            self._unpublished |= 1 << index
-            if self._publish_timer is None:
-                loop = asyncio.get_running_loop()
-                self._publish_timer = loop.call_later(_PUBLISH_S, self._publish_now)
-
-    def _publish_now(self) -> None:
-        if self._publish_timer is not None:
-            self._publish_timer.cancel()
-            self._publish_timer = None
-        pieces, self._unpublished = self._unpublished, 0
-        blob = self.blob
-        if blob is None:
-            return
-        for first, count in bitmap.runs(pieces):
-            digests = bytes(blob.digests[32 * first : 32 * (first + count)])
-            self.node.tracker.send(Digests(key=self.key, first=first, digests=digests))
 
     # ---------------------------------------------------------------- the supernode's words
 
     def heard(self, message: TaskInfo | Digests | Neighbours | TaskFailed) -> None:
         """What the supernode says about this task."""
-        if self._stopped:
+        if self.stopped:
             return
         match message:
             case TaskInfo():
@@ -378,7 +262,7 @@ class TaskRun:
                     )
                 )
             case TaskFailed():
-                self._spawn(self._fall_back(f"the seed could not: {message.reason}", message.retry_after))
+                self.spawn(self.source.fall_back(f"the seed could not: {message.reason}", message.retry_after))
 
     def _by_pattern(self, message: Neighbours) -> Neighbours:
         if self.pattern is not Pattern.CDN:
@@ -388,18 +272,17 @@ class TaskRun:
     def _heard_info(self, info: TaskInfo) -> None:
         if self.info is None:
             self.first_source = "p2p" if info.peers > 0 else "seed"
-            old = self.node.store.get(self.key)
-            if old is not None and old.meta.version != info.version:
-                self.node.store.remove(self.key)
+            self.drop_other_version(info.version, resumable=True)
             try:
-                blob = self._create_blob(info, Validators())
+                blob = self.create_blob(info, Validators())
             except DragonflyError as error:
                 self.fail(error)
                 return
             if info.digests:
                 blob.learn(0, info.digests)
-            self.sealed_at_seed = info.sealed
-            self._set_up(info, blob)
+            if info.sealed:
+                self.sealing.seed_says_right()
+            self.set_up(info, blob)
         elif self.meeting is not None:
             if info.ticket:
                 self.meeting.info = self.info = msgspec.structs.replace(self.info, ticket=info.ticket)
@@ -411,12 +294,15 @@ class TaskRun:
             return
         if digests:
             self.blob.learn(first, digests)
-            self.feed(ev.DigestsKnown(bitmap.from_indexes(
-                first + i for i in range(len(digests) // 32) if digests[32 * i : 32 * i + 32] != NO_DIGEST
-            )))
+            self.feed(
+                ev.DigestsKnown(
+                    bitmap.from_indexes(
+                        first + i for i in range(len(digests) // 32) if digests[32 * i : 32 * i + 32] != NO_DIGEST
+                    )
+                )
+            )
         if sealed:
-            self.sealed_at_seed = True
-            self._seal_heard.set()
+            self.sealing.seed_says_right()
 
     def _trouble(self, peer: str, kind: TroubleKind) -> None:
         self.node.tracer.emit("parent.left", task=self.key, peer=peer, reason=kind.value)
@@ -424,67 +310,31 @@ class TaskRun:
 
     # ---------------------------------------------------------------- the end
 
-    def _checks_whole(self) -> bool:
-        """Whether this node hashes the whole itself from the start: who makes the digests must."""
-        return bool(self.spec.digest) and (self.policy is SourcePolicy.FIRST or self.info is None)
-
-    async def _check_whole(self) -> None:
-        assert self.blob is not None
-        await check_whole(
-            self.blob, Digest.parse(self.spec.digest), self._any_bytes, self.node.hashing, self.spec.shown_url
-        )
-        self._whole_is_right()
-
-    async def _any_bytes(self, offset: int) -> int:
-        assert self.download is not None
-        while True:
-            end = await self.readers.available(self.layout, self.download.pieces.have, True, offset)
-            if end is not None:
-                return end
-
     def _all_pieces(self) -> None:
         """Every piece is here. Served to the last byte once the whole is known to be right."""
         assert self.meeting is not None
         self.meeting.all_here()
-        if self._publish_timer is not None:
-            self._publish_now()
-        if not self.spec.digest:
-            self._whole_is_right()
-        elif self._checks_whole():
-            pass  # it is being hashed already; the end of that seals it
-        else:
-            self._spawn(self._await_seal())
+        self.sealing.all_pieces()
 
-    async def _await_seal(self) -> None:
-        """Pieces checked against the seed's digests are right if the seed's whole is; else hash it here."""
-        if not self._unverified:
-            try:
-                async with asyncio.timeout(_SEAL_PATIENCE_S if self.node.tracker.connected else 0.05):
-                    if not self.sealed_at_seed:
-                        await self._seal_heard.wait()
-                self._whole_is_right()
-                return
-            except TimeoutError:
-                pass
-        await self._check_whole()
-
-    def _whole_is_right(self) -> None:
+    def seal(self) -> None:
+        """The whole is right: the blob is kept as such, readers get its last byte."""
         assert self.blob is not None
-        if self.download is not None and self.download.state is State.DONE and not self.sealed:
-            self.blob.seal()
-            self._sealed()
+        if self.sealed or self.download is None or self.download.state is not State.DONE:
+            return
+        self.blob.seal()
+        self._sealed()
 
     def _sealed(self) -> None:
         self.sealed = True
         self.meter.ended = self.node.now()
-        if self.policy is SourcePolicy.FIRST and self._reads is not None:
-            self.node.tracker.send(Digests(key=self.key, first=0, digests=b"", sealed=True))
+        if self._publisher is not None:
+            self._publisher.sealed()
         self.readers.wake_all()
         self._finish("")
 
     def fail(self, error: BaseException) -> None:
         """The pull can't go on: tell readers, supernode and trace."""
-        if self.error is not None or self.sealed or self._stopped:
+        if self.error is not None or self.sealed or self.stopped:
             return
         self.error = error
         self.meter.ended = self.node.now()
@@ -523,7 +373,7 @@ class TaskRun:
                     received=result.received,
                     uploaded=result.uploaded,
                     error=error,
-                    fallback=self.fallback,
+                    fallback=self.source.reason,
                     bound=result.bound,
                     efficiency=result.efficiency,
                 )
@@ -543,7 +393,7 @@ class TaskRun:
             received=self.meter.received(),
             uploaded=self.meter.uploaded,
             digest=self.spec.digest,
-            fallback=self.fallback,
+            fallback=self.source.reason,
             bound=self.meter.bound(now, cpu),
             efficiency=self.meter.efficiency(now),
             error=str(self.error) if self.error is not None else "",
@@ -565,9 +415,9 @@ class TaskRun:
 
     # ---------------------------------------------------------------- tasks and stopping
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run `work` in this task's care: what it raises ends the pull."""
-        if self._stopped:
+        if self.stopped:
             work.close()
             return
         task = asyncio.get_running_loop().create_task(self._guard(work))
@@ -584,17 +434,17 @@ class TaskRun:
 
     async def stop(self) -> None:
         """End everything; the blob keeps what it has."""
-        if self._stopped:
+        if self.stopped:
             return
         if not self.ended.is_set():
             self.fail(StoppedError("the pull was stopped", subject=self.spec.shown_url))
-        self._stopped = True
+        self.stopped = True
         self.node.tracker.send(Leave(key=self.key))
-        if self._reads is not None:
-            self._reads.stop()
-        for timer in (self._timer, self._publish_timer):
-            if timer is not None:
-                timer.cancel()
+        self.source.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._publisher is not None:
+            self._publisher.close()
         if self.meeting is not None:
             self.meeting.close()
         for task in list(self._tasks):
@@ -602,13 +452,6 @@ class TaskRun:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.blob is not None:
             self.blob.unpin()
-
-
-def version_of(spec: TaskSpec, validator: str, length: int) -> str:
-    """Name of a URL's content at a time; empty for what is named by digest, or can't be told apart."""
-    if spec.digest or not validator:
-        return ""
-    return hashlib.sha256(f"{validator}\n{length}".encode()).hexdigest()[:16]
 
 
 def known_pieces(blob: Blob) -> int:

@@ -56,7 +56,10 @@ class PeerServer:
         """Open the port (0: any) and return it. OSError where that can't be done."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = socket.create_server(
-            (address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=address == "::" and socket.has_dualstack_ipv6()
+            (address, port),
+            family=family,
+            backlog=_BACKLOG,
+            dualstack_ipv6=address == "::" and socket.has_dualstack_ipv6(),
         )
         sock.setblocking(False)
         self._socks.append(sock)

@@ -41,12 +41,14 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     source_policy: SourcePolicy = SourcePolicy.FALLBACK
     swarm: SwarmSettings = SwarmSettings()
     join_patience_s: Annotated[
-        Duration, Meta(description="how long a supernode may take to describe a task before the source is read")
+        Duration,
+        Meta(description="how long a supernode may take to describe a task before the source is read"),
     ] = 10.0
     dial_timeout_s: Annotated[Duration, Meta(description="deadline of connect and handshake with a neighbour")] = 3.0
     announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.1
     upload_slots: Annotated[
-        int, Meta(description="pieces that leave at once; few, so that each is soon whole somewhere else", ge=1)
+        int,
+        Meta(description="pieces that leave at once; few, so that each is soon whole somewhere else", ge=1),
     ] = 4
     upload_limit: Annotated[Rate, Meta(description="bytes/s to other nodes in all; 0: no limit")] = 0
     download_limit: Annotated[Rate, Meta(description="bytes/s of all pulls together; 0: no limit")] = 0
@@ -64,9 +66,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     linger_s: Annotated[
         Duration, Meta(description="an unfinished pull that nobody reads any more goes on this long")
     ] = 2.0
-    idle_s: Annotated[Duration, Meta(description="a finished task without readers or sessions is closed after this")] = (
-        120.0
-    )
+    idle_s: Annotated[
+        Duration, Meta(description="a finished task without readers or sessions is closed after this")
+    ] = 120.0
     serve_stale: Annotated[
-        bool, Meta(description="give a cached copy of a URL while its source can't be asked whether it changed")
+        bool,
+        Meta(description="give a cached copy of a URL while its source can't be asked whether it changed"),
     ] = False

@@ -90,7 +90,12 @@ class SourceReads:
         return described
 
     async def read(
-        self, blob: Blob, layout: PieceLayout, first: int, count: int, report: Callable[[list[int], int], None]
+        self,
+        blob: Blob,
+        layout: PieceLayout,
+        first: int,
+        count: int,
+        report: Callable[[list[int], int], None],
     ) -> None:
         """Bring pieces `first` … `first+count-1` to disk; retried from the first one still missing."""
         async for attempt in self._retrying():
@@ -101,7 +106,12 @@ class SourceReads:
                     await self._read_once(blob, layout, first, count, report)
 
     async def _read_once(
-        self, blob: Blob, layout: PieceLayout, first: int, count: int, report: Callable[[list[int], int], None]
+        self,
+        blob: Blob,
+        layout: PieceLayout,
+        first: int,
+        count: int,
+        report: Callable[[list[int], int], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         start, end = layout.span(first, count)

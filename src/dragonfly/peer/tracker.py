@@ -23,7 +23,10 @@ class Tracker(Protocol):
         ...
 
     def attach(
-        self, on_message: Callable[[FromSupernode], None], on_connect: Callable[[], None], on_lost: Callable[[], None]
+        self,
+        on_message: Callable[[FromSupernode], None],
+        on_connect: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
         """Who is told of messages, of a (re)connect and of a loss. Called once, before the start."""
         ...
@@ -42,7 +45,10 @@ class NoTracker:
         pass
 
     def attach(
-        self, on_message: Callable[[FromSupernode], None], on_connect: Callable[[], None], on_lost: Callable[[], None]
+        self,
+        on_message: Callable[[FromSupernode], None],
+        on_connect: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
         pass
 

@@ -5,9 +5,22 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
-    "BytesArrived", "DigestsKnown", "Event", "NeighbourDown", "NeighbourUp", "Offered", "PeerHas",
-    "PieceBad", "PieceVerified", "ReaderAt", "ReaderGone", "Refused", "SourceClosed", "SourceOpened",
-    "SourceReadEnded", "Tick",
+    "BytesArrived",
+    "DigestsKnown",
+    "Event",
+    "NeighbourDown",
+    "NeighbourUp",
+    "Offered",
+    "PeerHas",
+    "PieceBad",
+    "PieceVerified",
+    "ReaderAt",
+    "ReaderGone",
+    "Refused",
+    "SourceClosed",
+    "SourceOpened",
+    "SourceReadEnded",
+    "Tick",
 ]
 
 
@@ -107,6 +120,19 @@ class Tick(_Event, frozen=True):
 
 
 Event = (
-    NeighbourUp | NeighbourDown | PeerHas | Offered | Refused | BytesArrived | PieceVerified | PieceBad
-    | DigestsKnown | ReaderAt | ReaderGone | SourceOpened | SourceClosed | SourceReadEnded | Tick
+    NeighbourUp
+    | NeighbourDown
+    | PeerHas
+    | Offered
+    | Refused
+    | BytesArrived
+    | PieceVerified
+    | PieceBad
+    | DigestsKnown
+    | ReaderAt
+    | ReaderGone
+    | SourceOpened
+    | SourceClosed
+    | SourceReadEnded
+    | Tick
 )

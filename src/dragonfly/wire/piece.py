@@ -27,8 +27,20 @@ from dragonfly.core import bitmap
 from dragonfly.wire.codec import ProtocolError
 
 __all__ = [
-    "CHOSEN", "HEADER", "MAX_CONTROL", "MAX_DATA", "UPGRADE", "Frame", "Kind", "any_frame", "data_header",
-    "has_frame", "have_frame", "parse_header", "parse_runs", "plain_frame",
+    "CHOSEN",
+    "HEADER",
+    "MAX_CONTROL",
+    "MAX_DATA",
+    "UPGRADE",
+    "Frame",
+    "Kind",
+    "any_frame",
+    "data_header",
+    "has_frame",
+    "have_frame",
+    "parse_header",
+    "parse_runs",
+    "plain_frame",
 ]
 
 UPGRADE = "dragonfly-swarm/1"
