@@ -32,16 +32,12 @@ PARTS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=PARTS)
     failed = []
     for part in PARTS[parser.parse_args().what]:
         print(f"\n## {' '.join(part)}\n", flush=True)
-        if subprocess.run(
-            [sys.executable, str(Path(__file__).parent / part[0]), *part[1:]], check=False
-        ).returncode:
+        if subprocess.run([sys.executable, str(Path(__file__).parent / part[0]), *part[1:]], check=False).returncode:
             failed.append(part[0])
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

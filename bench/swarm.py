@@ -37,9 +37,7 @@ SYSTEMS: dict[str, type[System]] = {s.name: s for s in (Native, Aria2, Libtorren
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--clients", nargs="+", type=int, help="numbers of client hosts (10 50 100 200)")
     parser.add_argument("--size-mb", nargs="+", type=float, help="file sizes in 10^6 bytes (20 100)")
@@ -69,9 +67,7 @@ def scenarios(args: argparse.Namespace) -> Iterator[tuple[Scenario, list[str]]]:
         chosen = [(name, n, 10.0) for name, n in (("plain", 10), ("plain", 30), ("killed-10%", 30))]
     elif args.scenarios or args.clients or args.size_mb:
         names = args.scenarios or ["plain"]
-        chosen = [
-            (name, n, mb) for name in names for mb in args.size_mb or [20] for n in args.clients or [50]
-        ]
+        chosen = [(name, n, mb) for name in names for mb in args.size_mb or [20] for n in args.clients or [50]]
     else:
         chosen = [("plain", n, mb) for mb in (20.0, 100.0) for n in (10, 50, 100, 200)]
         chosen += [(name, 100 if name == "corrupt-1%" else 50, 20.0) for name in SCENARIOS if name != "plain"]

@@ -76,9 +76,7 @@ class Aria2(BitTorrent):
         self._hook.write_text(f'#!/bin/sh\nd="${{3%/*}}"\n: > "{job.work}/done/${{d##*/c}}"\n')
         self._hook.chmod(0o755)
         for i in range(job.rig.hosts.servers):
-            job.start(
-                f"s{i}", [*self._argv(job.blob.path.parent), "--bt-seed-unverified=true", str(self._torrent)]
-            )
+            job.start(f"s{i}", [*self._argv(job.blob.path.parent), "--bt-seed-unverified=true", str(self._torrent)])
         self.wait_seeds(job)
 
     def _argv(self, folder: Path) -> list[str]:

@@ -76,9 +76,7 @@ def main(address: str, port: int, numwant: int, interval: int) -> None:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-            print(
-                f"{time.time():.3f} {self.client_address[0]} left={args.get('left')} gave={gave}", flush=True
-            )
+            print(f"{time.time():.3f} {self.client_address[0]} left={args.get('left')} gave={gave}", flush=True)
 
         def log_message(self, *_: object) -> None:
             pass

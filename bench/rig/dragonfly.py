@@ -66,8 +66,7 @@ class Dragonfly(System):
         with contextlib.suppress(OSError, ValueError, TypeError):
             after = self._get(job, "s1", f"{_CONTROL}/api/v1/stats")
             return {
-                key: after[key] - self._before.get(key, 0)
-                for key in ("origin_bytes", "seed_upload_bytes", "p2p_bytes")
+                key: after[key] - self._before.get(key, 0) for key in ("origin_bytes", "seed_upload_bytes", "p2p_bytes")
             }
         return {}
 
@@ -105,9 +104,7 @@ class Dragonfly(System):
 
     def _corrupt(self, job: Job, i: int) -> None:
         """A host whose disk lies: see corrupter.py."""
-        job.start(
-            f"c{i}", [sys.executable, str(_HERE / "corrupter.py"), str(job.folder(i) / "daemon")], "corrupter"
-        )
+        job.start(f"c{i}", [sys.executable, str(_HERE / "corrupter.py"), str(job.folder(i) / "daemon")], "corrupter")
 
     def _answers(self, job: Job, host: str, url: str) -> bool:
         if self._supernode.poll() is not None:
@@ -130,6 +127,4 @@ class Dragonfly(System):
 
 def available() -> bool:
     """The commands are there."""
-    return shutil.which("dfdaemon") is not None or os.access(
-        Path(sys.executable).parent / "dfdaemon", os.X_OK
-    )
+    return shutil.which("dfdaemon") is not None or os.access(Path(sys.executable).parent / "dfdaemon", os.X_OK)

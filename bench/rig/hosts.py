@@ -131,8 +131,7 @@ class Rig:
         names = self.hosts.names()
         tool("ip", "-batch", "-", text="".join(f"netns add {self.namespace(x)}\n" for x in ["hub", *names]))
         bridges = "link set lo up\n" + "".join(
-            f"link add br{zone} address {_mac(self._bridge_ip(zone))} "
-            "type bridge stp_state 0 mcast_snooping 0\n"
+            f"link add br{zone} address {_mac(self._bridge_ip(zone))} type bridge stp_state 0 mcast_snooping 0\n"
             for zone in range(2 if self.hosts.narrow_mbit else 1)
         )
         tool("ip", "-n", hub, "-batch", "-", text=bridges)

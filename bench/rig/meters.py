@@ -32,9 +32,7 @@ def cpu_ticks() -> list[int]:
 
 
 def cpu_between(before: Sequence[int], after: Sequence[int]) -> Cpu:
-    user, nice, system, _idle, _wait, irq, softirq, steal = (
-        (b - a) / _HZ for a, b in zip(before, after, strict=True)
-    )
+    user, nice, system, _idle, _wait, irq, softirq, steal = ((b - a) / _HZ for a, b in zip(before, after, strict=True))
     return Cpu(user + nice, system + irq + softirq, steal)
 
 

@@ -35,9 +35,7 @@ def svg(results: Sequence[Result]) -> str:
 
 def _panel(key: tuple[str, int, int], runs: Sequence[Result]) -> str:
     scenario, size, clients = key
-    longest = (
-        max([*(max(run["client_seconds"].values(), default=0) for run in runs), runs[0]["bound_s"]]) * 1.05
-    )
+    longest = max([*(max(run["client_seconds"].values(), default=0) for run in runs), runs[0]["bound_s"]]) * 1.05
     name = "" if scenario == "plain" else f", {scenario}"
     out = [
         f'<text x="0" y="-22" font-weight="bold">{clients} clients, {size / 1e6:g} MB{escape(name)}</text>',
@@ -48,9 +46,7 @@ def _panel(key: tuple[str, int, int], runs: Sequence[Result]) -> str:
         out.append(f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>')
     for tick in range(5):
         x = _WIDTH * tick / 4
-        out.append(
-            f'<text x="{x:.1f}" y="{_HEIGHT + 16}" text-anchor="middle">{longest * tick / 4:.0f} s</text>'
-        )
+        out.append(f'<text x="{x:.1f}" y="{_HEIGHT + 16}" text-anchor="middle">{longest * tick / 4:.0f} s</text>')
     bound = runs[0]["bound_s"] / longest * _WIDTH
     out.append(f'<path d="M{bound:.1f} 0V{_HEIGHT}" stroke="#555" stroke-dasharray="4 3"/>')
     for at, run in enumerate(runs):

@@ -1,0 +1,414 @@
+"""A virtual host: the shell around one Download and one Uploads, as `peer` is on a real one.
+
+It keeps the shell's habits that matter for speed: one run at a time leaves, children take
+turns, announcements go out in batches, a queue is short enough for cancels to work. A
+corrupt host sends wrong bytes; a dead one says nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import Protocol
+
+from dragonfly.core import bitmap
+from dragonfly.core.messages import TroubleKind
+from dragonfly.sim.links import Link
+from dragonfly.sim.world import Transfer, World
+from dragonfly.swarm import commands as cmd
+from dragonfly.swarm import events as ev
+from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.uploads import Nothing, Run, Uploads
+
+__all__ = ["Directory", "Node"]
+
+
+class Directory(Protocol):
+    """The supernode as a host sees it."""
+
+    def join(self, node: Node) -> None: ...
+
+    def more(self, node: Node) -> None:
+        """`node` has too few neighbours."""
+        ...
+
+    def trouble(self, node: Node, peer: str, kind: TroubleKind) -> None: ...
+
+    def digests(self, node: Node, pieces: int) -> None:
+        """A seed knows the digests of `pieces` (a bitmap)."""
+        ...
+
+    def finished(self, node: Node) -> None: ...
+
+
+class Wire:
+    """One host's side of a session with another."""
+
+    __slots__ = ("arrived", "queued", "to", "told", "under_way")
+
+    def __init__(self, to: Node) -> None:
+        self.to = to
+        self.told = 0
+        self.queued = False
+        self.under_way = 0
+        """Bytes on their way to the other side."""
+        self.arrived = 0
+        """Bytes that came from it."""
+
+
+class Node:
+    """`up` and `down` are the rates of its link in bytes a second. It does nothing before `start`."""
+
+    def __init__(
+        self,
+        world: World,
+        directory: Directory,
+        id: str,
+        *,
+        up: float,
+        down: float,
+        source: Link | None = None,
+        seed: bool = False,
+        corrupt: bool = False,
+        zone: str = "",
+        upload_limit: float = 0,
+    ) -> None:
+        self.world = world
+        self.directory = directory
+        self.id = id
+        self.zone = zone
+        self.up = Link(min(up, upload_limit or up))
+        self.down = Link(down)
+        self.seed = seed
+        self.corrupt = corrupt
+        self.alive = False
+        self.started_at = 0.0
+        self.finished_at: float | None = None
+        self.from_seed = self.from_peers = self.from_source = 0
+        """Bytes of right pieces, by where they came from."""
+        self.download: Download
+        self.uploads: Uploads
+        self.wires: dict[str, Wire] = {}
+        self._source = source
+        self._source_open = False
+        self._patience = None if seed else world.settings.source_after_s
+        self._dialling: set[str] = set()
+        self._turns: deque[str] = deque()
+        self._told_at = -1.0
+        self._announcing = False
+        self._publishing = False
+        self._unpublished = 0
+        self._reader_at = 0
+        self._held: dict[int, Node] = {}
+        """Pieces that are here but can't be checked yet, and who sent them."""
+
+    def __repr__(self) -> str:
+        state = "dead" if not self.alive else "done" if self.finished_at is not None else "running"
+        return f"<Node {self.id}{' seed' if self.seed else ''} {state} {len(self.wires)} neighbours>"
+
+    # ---------------------------------------------------------------- life
+
+    def start(self) -> None:
+        """Ask for the task; a seed opens the source too."""
+        world = self.world
+        layout = world.layout
+        self.alive = True
+        self.started_at = world.now
+        rng = Random(world.rng.random())
+        self.download = Download(layout, world.settings.swarm, rng, now=world.now)
+        self.uploads = Uploads(layout.count)
+        if world.settings.streaming and not self.seed:
+            self._happened(ev.ReaderAt(0, 0))
+        self.directory.join(self)
+        if self.seed:
+            self._source_open = True
+            self._happened(ev.SourceOpened())
+        self._tick()
+
+    def stop(self, *, silent: bool = False) -> None:
+        """End at once. `silent`: the others are not told, as when a host loses its power."""
+        self.alive = False
+        if not silent:
+            for wire in self.wires.values():
+                self.world.after(self.world.settings.latency_s, wire.to.lost, self.id)
+        self.wires.clear()
+
+    # ---------------------------------------------------------------- sessions
+
+    def connect(self, other: Node) -> None:
+        """Dial: after a round trip both sides have a session and know what the other has."""
+        if other is not self and self.alive and other.id not in self.wires:
+            self._dialling.add(other.id)
+            self.world.after(2 * self.world.settings.latency_s, self._connected, other)
+
+    def _connected(self, other: Node) -> None:
+        wanted = other.id in self._dialling
+        self._dialling.discard(other.id)
+        if wanted and self.alive and other.alive and other.id not in self.wires:
+            self._open(other)
+            other._open(self)
+            self._tell(self.wires[other.id])
+            other._tell(other.wires[self.id])
+
+    def _open(self, other: Node) -> None:
+        self.wires[other.id] = Wire(other)
+        self._happened(ev.NeighbourUp(other.id, other.seed))
+
+    def disconnect(self, peer: str) -> None:
+        """Leave a neighbour; it hears of it."""
+        self._dialling.discard(peer)
+        wire = self.wires.pop(peer, None)
+        if wire is not None:
+            self._drop(peer)
+            if wire.to.alive:
+                self.world.after(self.world.settings.latency_s, wire.to.lost, self.id)
+
+    def lost(self, peer: str) -> None:
+        """A neighbour has closed the session."""
+        if self.alive and self.wires.pop(peer, None) is not None:
+            self._drop(peer)
+
+    def _drop(self, peer: str) -> None:
+        self.uploads.gone(peer)
+        self._happened(ev.NeighbourDown(peer))
+
+    # ---------------------------------------------------------------- the mind
+
+    def _happened(self, event: ev.Event) -> None:
+        for command in self.download.handle(event, self.world.now):
+            self._do(command)
+
+    def _do(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.Announce():
+                self.uploads.have |= 1 << command.index
+                self._announce_soon()
+                if self.seed:
+                    self._publish_soon(command.index)
+            case cmd.Fetch():
+                self._frame(command.peer, "asked", command.first, command.count)
+            case cmd.FetchAny():
+                self._frame(command.peer, "asked_any", command.count, command.hint, command.busy)
+            case cmd.Cancel():
+                self._frame(command.peer, "cancelled", command.first, command.count)
+            case cmd.AskSource():
+                self._read_source(command.first, command.count)
+            case cmd.LeavePeer():
+                self.directory.trouble(self, command.peer, command.kind)
+                self.disconnect(command.peer)
+            case cmd.AskNeighbours():
+                self.directory.more(self)
+            case cmd.Finish():
+                self.finished_at = self.world.now
+                self.directory.finished(self)
+
+    def _frame(self, peer: str, method: str, *args: int) -> None:
+        wire = self.wires.get(peer)
+        if wire is not None:
+            self.world.frames += 1
+            self.world.after(self.world.settings.latency_s, wire.to.heard, method, self.id, *args)
+
+    def heard(self, method: str, peer: str, *args: int) -> None:
+        """A control frame from `peer`."""
+        if self.alive and peer in self.wires:
+            getattr(self, f"_on_{method}")(peer, *args)
+
+    def _tick(self) -> None:
+        if not self.alive:
+            return
+        now = self.world.now
+        if self._may_read_source() and self.download.stalled_for(now) >= (self._patience or 0):
+            self._source_open = True
+            self._happened(ev.SourceOpened())
+        self._happened(ev.Tick())
+        deadline = self.download.next_deadline()
+        if deadline is not None:
+            self.world.at(max(deadline, now + 0.01), self._tick)
+
+    def _may_read_source(self) -> bool:
+        return (
+            self._source is not None
+            and self._patience is not None
+            and not self._source_open
+            and self.download.state is State.RUNNING
+        )
+
+    # ---------------------------------------------------------------- announcing
+
+    def _announce_soon(self) -> None:
+        if not self._announcing:
+            self._announcing = True
+            self.world.at(self._told_at + self.world.settings.announce_s, self._announce)
+
+    def _announce(self) -> None:
+        self._announcing = False
+        if not self.alive:
+            return
+        self._told_at = self.world.now
+        full = bitmap.full(self.world.layout.count)
+        parents = self.download.parents
+        for peer, wire in self.wires.items():
+            parent = parents.get(peer)
+            if not wire.to.seed and not (parent is not None and parent.has == full):
+                self._tell(wire)
+
+    def _tell(self, wire: Wire) -> None:
+        have = self.uploads.have
+        news = have & ~wire.told
+        if news:
+            wire.told = have
+            self.world.frames += 1
+            self.world.after(self.world.settings.latency_s, wire.to.heard, "has", self.id, news)
+
+    def _on_has(self, peer: str, pieces: int) -> None:
+        self.uploads.child_has(peer, pieces)
+        self._happened(ev.PeerHas(peer, pieces))
+
+    def _publish_soon(self, index: int) -> None:
+        self._unpublished |= 1 << index
+        if not self._publishing:
+            self._publishing = True
+            self.world.after(self.world.settings.publish_s, self._publish)
+
+    def _publish(self) -> None:
+        self._publishing = False
+        pieces, self._unpublished = self._unpublished, 0
+        self.directory.digests(self, pieces)
+
+    def learn(self, pieces: int) -> None:
+        """The supernode has told the digests of these pieces."""
+        if not self.alive:
+            return
+        self._happened(ev.DigestsKnown(pieces))
+        for index in [index for index in self._held if pieces >> index & 1]:
+            self._checked(self._held.pop(index), index, self.world.now)
+
+    # ---------------------------------------------------------------- giving
+
+    def _on_asked(self, peer: str, first: int, count: int) -> None:
+        self.uploads.asked(peer, first, count)
+        self._want(peer)
+
+    def _on_asked_any(self, peer: str, count: int, hint: int, busy: int) -> None:
+        self.uploads.asked_any(peer, count, hint, busy)
+        self._want(peer)
+
+    def _on_cancelled(self, peer: str, first: int, count: int) -> None:
+        self.uploads.cancelled(peer, first, count)
+
+    def _want(self, peer: str) -> None:
+        wire = self.wires[peer]
+        if not wire.queued and self.uploads.pending(peer):
+            wire.queued = True
+            self._turns.append(peer)
+            self._pump()
+
+    def _pump(self) -> None:
+        """Begin the next run if the uplink is free; children take turns."""
+        world = self.world
+        while self.alive and self._turns and self.up.free_at <= world.now + 1e-9:
+            peer = self._turns.popleft()
+            wire = self.wires.get(peer)
+            if wire is None:
+                continue
+            wire.queued = False
+            if wire.under_way >= world.settings.window_bytes:
+                continue  # `received` puts it back
+            match self.uploads.next(peer):
+                case Run() as run:
+                    self._send(wire, run)
+                    self._want(peer)
+                case Nothing() as nothing:
+                    self._frame(peer, "refused", nothing.first, nothing.count)
+                    self._want(peer)
+                case None:
+                    pass
+
+    def _send(self, wire: Wire, run: Run) -> None:
+        world, layout, to = self.world, self.world.layout, wire.to
+        latency = world.settings.latency_s
+        if run.by_choice:
+            world.after(latency, to.heard, "offered", self.id, run.first, run.count)
+        for index in range(run.first, run.first + run.count):
+            size = layout.size(index)
+            began, left = self.up.send(size, world.now)
+            wire.under_way += size
+            here = to.down.take(size, began + latency, left + latency)
+            world.at(here, to.received, self, index, size, began)
+        world.at(self.up.free_at, self._pump)
+
+    def _arrived_at(self, peer: str, size: int) -> None:
+        """`size` bytes are through to `peer`: its queue here moves on."""
+        wire = self.wires.get(peer)
+        if wire is not None and self.alive:
+            wire.under_way -= size
+            self._want(peer)
+            self._pump()
+
+    # ---------------------------------------------------------------- taking
+
+    def _on_offered(self, peer: str, first: int, count: int) -> None:
+        self._happened(ev.Offered(peer, first, count))
+
+    def _on_refused(self, peer: str, first: int, count: int) -> None:
+        self._happened(ev.Refused(peer, first, count))
+
+    def received(self, giver: Node, index: int, size: int, began: float) -> None:
+        """The last byte of a piece is here."""
+        giver._arrived_at(self.id, size)
+        wire = self.wires.get(giver.id)
+        if not self.alive or wire is None:
+            return
+        wire.arrived += size
+        self._happened(ev.BytesArrived(giver.id, wire.arrived))
+        if self.download.pieces.known >> index & 1:
+            self._checked(giver, index, began)
+        else:
+            self._held[index] = giver
+
+    def _checked(self, giver: Node, index: int, began: float) -> None:
+        """The piece is compared with its digest."""
+        if giver.corrupt:
+            self._happened(ev.PieceBad(index, giver.id))
+            return
+        if self.download.pieces.missing >> index & 1:
+            size = self.world.layout.size(index)
+            if giver.seed:
+                self.from_seed += size
+            else:
+                self.from_peers += size
+            if self.world.transfers is not None:
+                self.world.transfers.append(Transfer(began, self.world.now, giver.id, self.id, index))
+        self._happened(ev.PieceVerified(index, giver.id))
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """The local reader takes what is there in order."""
+        if self.world.settings.streaming and not self.seed:
+            run = bitmap.run_from(self.download.pieces.have, self._reader_at)
+            if run:
+                self._reader_at += run
+                self._happened(ev.ReaderAt(0, self._reader_at))
+
+    def _read_source(self, first: int, count: int) -> None:
+        source, world = self._source, self.world
+        if source is None:
+            return
+        for index in range(first, first + count):
+            size = world.layout.size(index)
+            began, left = source.send(size, world.now)
+            here = self.down.take(size, began, left)
+            world.at(here, self._from_source, index, size, began)
+        world.at(self.down.free_at, self._source_ended, first, count)
+
+    def _from_source(self, index: int, size: int, began: float) -> None:
+        if self.alive:
+            self.from_source += size
+            if self.world.transfers is not None:
+                self.world.transfers.append(Transfer(began, self.world.now, "", self.id, index))
+            self._happened(ev.PieceVerified(index))
+            self._read_on()
+
+    def _source_ended(self, first: int, count: int) -> None:
+        if self.alive:
+            self._happened(ev.SourceReadEnded(first, count))

@@ -1,0 +1,67 @@
+"""The minds in a virtual world: every peer ends, near the bound, whatever happens to some."""
+
+from __future__ import annotations
+
+import pytest
+
+from dragonfly.sim.churn import Crowd, rehearse
+from dragonfly.sim.world import Transfer, WorldSettings
+
+CROWD = Crowd(peers=50, size=10_000_000)
+
+
+def test_fifty_peers_end_near_the_bound() -> None:
+    outcome = rehearse(CROWD)
+    assert outcome.finished == 50
+    assert outcome.efficiency > 0.9
+    assert outcome.p99_s / outcome.p50_s < 1.05
+
+
+def test_the_time_does_not_grow_with_the_number_of_peers() -> None:
+    few, many = rehearse(Crowd(peers=10, size=10_000_000)), rehearse(Crowd(peers=200, size=10_000_000))
+    assert many.last_s < 1.3 * few.last_s
+
+
+def test_the_source_is_read_once() -> None:
+    assert rehearse(CROWD).source_copies == 1.0
+
+
+def test_little_is_sent_in_vain() -> None:
+    assert rehearse(CROWD).wasted_copies < 0.08
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
+    crowd = Crowd(peers=20, size=3_000_000)
+    runs = []
+    for seed in (7, 7, 8):
+        transfers: list[Transfer] = []
+        rehearse(crowd, seed=seed, transfers=transfers)
+        runs.append(transfers)
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize(
+    ("crowd", "least"),
+    [
+        (Crowd(peers=50, size=10_000_000, seed_copies=2), 0.8),
+        (Crowd(peers=50, size=10_000_000, arrive_over=1), 0.85),
+        (Crowd(peers=50, size=10_000_000, slow_share=0.1), 0.8),
+        (Crowd(peers=50, size=10_000_000, killed_share=0.1), 0.75),
+        (Crowd(peers=50, size=10_000_000, corrupt_share=0.02), 0.85),
+    ],
+    ids=["seed-2F", "staggered", "slow", "killed", "corrupt"],
+)
+def test_the_others_end_near_the_bound_when(crowd: Crowd, least: float) -> None:
+    outcome = rehearse(crowd)
+    assert outcome.finished == crowd.peers - round(
+        crowd.peers * (crowd.slow_share + crowd.killed_share + crowd.corrupt_share)
+    )
+    assert outcome.efficiency > least
+
+
+def test_peers_read_the_source_when_the_seed_is_too_slow() -> None:
+    crowd = Crowd(peers=3, size=2_000_000, seed_rate=20_000)
+    outcome = rehearse(crowd, WorldSettings(source_after_s=1.0))
+    assert outcome.finished == 3
+    assert outcome.source_copies > 1
