@@ -1,0 +1,98 @@
+"""Log lines from events: one INFO line per pull, warnings for what went wrong, the rest at DEBUG."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import msgspec
+
+from dragonfly.core.units import format_size
+from dragonfly.telemetry.trace import Event, Tracer
+
+__all__ = ["log_events", "setup"]
+
+_LEVELS = {
+    "pull.finished": logging.INFO,
+    "pull.failed": logging.WARNING,
+    "pull.fallback": logging.WARNING,
+    "request.served": logging.INFO,
+    "parent.left": logging.INFO,
+    "peer.isolated": logging.WARNING,
+    "piece.corrupt": logging.WARNING,
+    "session.closed": logging.DEBUG,
+    "supernode.connected": logging.INFO,
+    "supernode.lost": logging.WARNING,
+    "supernode.unreachable": logging.WARNING,
+    "task.evicted": logging.INFO,
+    "task.deleted": logging.INFO,
+    "daemon.ready": logging.INFO,
+    "supernode.ready": logging.INFO,
+    "store.recovered": logging.WARNING,
+    "config.reloaded": logging.INFO,
+    "config.refused": logging.ERROR,
+    "preheat.finished": logging.INFO,
+}
+_QUIET = frozenset({"piece.received", "run.sent", "source.read"})
+
+logger = logging.getLogger("dragonfly")
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
+        text = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {record.getMessage()}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        event = getattr(record, "event", None)
+        line: dict[str, object] = {"at": record.created, "level": record.levelname.lower()}
+        if isinstance(event, Event):
+            line |= {"event": event.name, **event.fields}
+        else:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def setup(level: str = "info", form: str = "text") -> None:
+    """Log to stderr. `form`: text or json."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logger.setLevel(level.upper())
+
+
+def log_events(tracer: Tracer) -> None:
+    """Make the tracer's events log lines, as far as the level in force wants them."""
+
+    def sink(event: Event) -> None:
+        level = _LEVELS.get(event.name, logging.DEBUG)
+        if event.name not in _QUIET and logger.isEnabledFor(level):
+            logger.log(level, "%s", _sentence(event), extra={"event": event})
+
+    tracer.subscribe(sink)
+
+
+def _sentence(event: Event) -> str:
+    """`pull.finished url=… task=sha256-3f9a… 1.07 GB in 2.1 s …`"""
+    fields = dict(event.fields)
+    parts = [event.name]
+    if (result := fields.pop("result", None)) is not None and hasattr(result, "line"):
+        parts.append(result.line())
+    for name, value in fields.items():
+        if value in ("", None):
+            continue
+        if name == "task":
+            value = f"{str(value)[:19]}…"
+        elif name == "bytes" and isinstance(value, int):
+            value = format_size(value)
+        text = str(value)
+        parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
+    return " ".join(parts)
