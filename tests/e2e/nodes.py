@@ -1,6 +1,6 @@
 """Nodes: this machine divided into many, joined by a bridge.
 
-A node is a network, mount and pid namespace of its own with a private /etc, /run and HOME.
+A node is a network, mount and pid namespace of its own with a private /etc, /run, /var/lib and HOME.
 All of a node's processes live below its first one, so the kernel ends them with it, whatever
 became of the test run: nothing is left behind and nothing outside the namespaces is changed.
 
@@ -29,7 +29,9 @@ set -e
 mount --make-rprivate /
 mount -t overlay overlay -o lowerdir=/etc,upperdir="$1/etc",workdir="$1/etc.work" /etc 2>/dev/null || {
   cp -a /etc/. "$1/etc/"; mount --bind "$1/etc" /etc; }
+mount -t overlay overlay -o lowerdir=/var/lib,upperdir="$1/lib",workdir="$1/lib.work" /var/lib 2>/dev/null || true
 mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mkdir -p /run/lock
 echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null || true
 ip link set lo up
@@ -89,7 +91,7 @@ class Node:
         self.name, self.ip, self.net = name, ip, net
         self.home = home
         self.processes: list[Process] = []
-        for folder in ("etc", "etc.work", "home"):
+        for folder in ("etc", "etc.work", "lib", "lib.work", "home"):
             (home / folder).mkdir(parents=True)
         self._holder = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork",
@@ -143,9 +145,7 @@ class Node:
                 f"{self.name}: {_words(argv)}: not done after {timeout} s\n{out[-2000:]}\n{err[-4000:]}"
             ) from None
         if check and process.returncode != 0:
-            raise NodeError(
-                f"{self.name}: {_words(argv)}: status {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
-            )
+            raise NodeError(f"{self.name}: {_words(argv)}: status {process.returncode}\n{out[-2000:]}\n{err[-4000:]}")
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def start(self, name: str, *argv: str | Path, env: Mapping[str, str] | None = None) -> Process:
@@ -240,9 +240,7 @@ class Net:
 
     def hub(self, *argv: str) -> str:
         """Run a tool in the bridge's namespace."""
-        done = subprocess.run(
-            ["nsenter", "-t", str(self._hub.pid), "-n", "--", *argv], capture_output=True, text=True
-        )
+        done = subprocess.run(["nsenter", "-t", str(self._hub.pid), "-n", "--", *argv], capture_output=True, text=True)
         if done.returncode != 0:
             raise NodeError(f"hub: {_words(argv)}: {done.stderr.strip()}")
         return done.stdout
@@ -252,9 +250,7 @@ class Net:
         ip = str(next(self._addresses))
         node = Node(name, ip, self.base / name, self)
         self.nodes[name] = node
-        self.hub(
-            "ip", "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", str(node.pid)
-        )
+        self.hub("ip", "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", str(node.pid))
         self.hub("ip", "link", "set", "dev", name, "master", "br0", "up")
         node.run("ip", "addr", "add", f"{ip}/{self._subnet.prefixlen}", "dev", "eth0")
         node.run("ip", "link", "set", "eth0", "up")

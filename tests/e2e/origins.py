@@ -41,9 +41,7 @@ class Nginx:
             extra += f"\nssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};"
         config = node.home / f"{name}.conf"
         config.write_text(
-            _NGINX.format(
-                home=node.home, name=name, listen=f"{port}{' ssl' if tls else ''}", root=root, extra=extra
-            )
+            _NGINX.format(home=node.home, name=name, listen=f"{port}{' ssl' if tls else ''}", root=root, extra=extra)
         )
         self.process: Process = node.start(name, "nginx", "-c", config, "-e", "stderr")
         wait_for(lambda: node.listens(port) or not self.process.alive, f"nginx on {node.name}")

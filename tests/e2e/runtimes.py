@@ -97,9 +97,7 @@ class Containerd:
         node.path(self.hosts_dir).mkdir(parents=True, exist_ok=True)
 
     def ctr(self, *args: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        return self.node.run(
-            "ctr", "--address", "/run/containerd/containerd.sock", *args, check=check, timeout=timeout
-        )
+        return self.node.run("ctr", "--address", "/run/containerd/containerd.sock", *args, check=check, timeout=timeout)
 
     def hosts(self, registry: str, toml: str) -> None:
         """Write `registry`'s hosts.toml (`_default` for all others)."""

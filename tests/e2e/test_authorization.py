@@ -69,8 +69,7 @@ def test_docker_login_and_pull(
     refused = docker.cli("pull", reference, check=False)
     assert refused.returncode != 0
     assert any(
-        word in refused.stderr
-        for word in ("denied", "unauthorized", "authentication required", "no basic auth")
+        word in refused.stderr for word in ("denied", "unauthorized", "authentication required", "no basic auth")
     )
     docker.cli("login", "-u", "ann", "-p", "pass", domain)
     registries[domain].mark()

@@ -30,9 +30,7 @@ def supernode(world: World) -> Supernode:
     return world.supernode()
 
 
-def test_ten_nodes_at_once_cost_the_origin_one_file(
-    world: World, origin: Nginx, supernode: Supernode
-) -> None:
+def test_ten_nodes_at_once_cost_the_origin_one_file(world: World, origin: Nginx, supernode: Supernode) -> None:
     digest = put(origin, "thirty", 30 * MB)
     nodes = world.nodes(10)
     world.daemons(nodes, supernode)
@@ -48,9 +46,7 @@ def test_ten_nodes_at_once_cost_the_origin_one_file(
     assert stats["p2p_bytes"] > 0, "no peer sent anything to another"
 
 
-def test_dfget_without_a_daemon_is_a_peer_of_its_own(
-    world: World, origin: Nginx, supernode: Supernode
-) -> None:
+def test_dfget_without_a_daemon_is_a_peer_of_its_own(world: World, origin: Nginx, supernode: Supernode) -> None:
     digest = put(origin, "alone", 5 * MB)
     nodes = [world.node("bare1"), world.node("bare2")]
     origin.mark()
@@ -81,9 +77,7 @@ def test_pulls_complete_though_the_supernode_is_killed(world: World, origin: Ngi
             assert sha256(result.file) == digest
 
 
-def test_a_restarted_daemon_goes_on_with_what_it_has(
-    world: World, origin: Nginx, supernode: Supernode
-) -> None:
+def test_a_restarted_daemon_goes_on_with_what_it_has(world: World, origin: Nginx, supernode: Supernode) -> None:
     digest = put(origin, "resumed", 20 * MB)
     node = world.node("reborn", mbit=50)
     (daemon,) = world.daemons([node], supernode)

@@ -37,9 +37,7 @@ def dockers(world: World) -> list[Docker]:
 @pytest.fixture(scope="module")
 def daemons(world: World, dockers: list[Docker], registry: Registry, supernode: Supernode) -> list[Daemon]:
     nodes = [docker.node for docker in dockers]
-    made = world.daemons(
-        nodes, supernode, "--tls-listen", "127.0.0.1:443", "--map", f"{DOMAIN}={registry.url}"
-    )
+    made = world.daemons(nodes, supernode, "--tls-listen", "127.0.0.1:443", "--map", f"{DOMAIN}={registry.url}")
     for daemon in made:
         daemon.node.knows(**{DOMAIN: "127.0.0.1"})
         daemon.trust_in(f"/etc/docker/certs.d/{DOMAIN}")
@@ -82,17 +80,13 @@ def test_a_second_pull_comes_from_the_nodes_own_store(
     assert docker.node.received() - received < 200_000
 
 
-def test_an_unknown_image_gives_the_registrys_own_refusal(
-    dockers: list[Docker], daemons: list[Daemon]
-) -> None:
+def test_an_unknown_image_gives_the_registrys_own_refusal(dockers: list[Docker], daemons: list[Daemon]) -> None:
     done = dockers[0].cli("pull", f"{DOMAIN}/team/nothing:v1", check=False)
     assert done.returncode != 0
     assert "manifest unknown" in done.stderr or "not found" in done.stderr
 
 
-def test_a_pull_goes_on_while_the_supernode_dies(
-    world: World, storage: Path, images: dict[str, Image]
-) -> None:
+def test_a_pull_goes_on_while_the_supernode_dies(world: World, storage: Path, images: dict[str, Image]) -> None:
     """Slow cables, so that the supernode is killed in the middle."""
     app = images["app"]
     registry = world.net.nodes["registry"]
@@ -139,9 +133,7 @@ def test_docker_through_the_http_proxy(
     node = world.node("proxied")
     world.daemons([node], supernode)
     proxy = f"http://127.0.0.1:{MIRROR}"
-    docker = Docker(
-        node, "--insecure-registry", registry.host, env={"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
-    )
+    docker = Docker(node, "--insecure-registry", registry.host, env={"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy})
     reference = f"{registry.host}/{tool.name}:{tool.tag}"
     registry.mark()
     docker.pull(reference)

@@ -69,9 +69,7 @@ def test_curl_http(daemons: list[Daemon], site: Nginx) -> None:
     digest = put(site, "p2p/plain.bin", 5 * MB)
     sent = site.node.sent()
     for daemon in daemons:
-        daemon.node.run(
-            "curl", "-sSf", "-x", PROXY, "-o", daemon.node.home / "plain", f"http://{SITE}/p2p/plain.bin"
-        )
+        daemon.node.run("curl", "-sSf", "-x", PROXY, "-o", daemon.node.home / "plain", f"http://{SITE}/p2p/plain.bin")
         assert sha256(daemon.node.home / "plain") == digest
     assert site.node.sent() - sent < 1.1 * 5 * MB
 
@@ -97,9 +95,7 @@ def test_connect_without_a_rule_is_tunnelled_untouched(
     url = f"https://{OTHER}/p2p/tunnel.bin"
     node.run("curl", "-sSf", "-x", PROXY, "--cacert", authority.certificate, "-o", node.home / "tunnel", url)
     assert sha256(node.home / "tunnel") == digest
-    refused = node.run(
-        "curl", "-sSf", "-x", PROXY, "--cacert", daemons[0].ca, "-o", "/dev/null", url, check=False
-    )
+    refused = node.run("curl", "-sSf", "-x", PROXY, "--cacert", daemons[0].ca, "-o", "/dev/null", url, check=False)
     assert refused.returncode == 60, "the site's own certificate was not what came"
 
 
@@ -107,15 +103,11 @@ def test_ranges_head_and_errors_as_from_the_site(node: Node, site: Nginx) -> Non
     put(site, "p2p/ranged.bin", 3 * MB)
     data = (site.root / "p2p" / "ranged.bin").read_bytes()
     url = f"http://{SITE}/p2p/ranged.bin"
-    part = node.run(
-        "sh", "-c", f"curl -sSf -x {PROXY} -r 1000000-1000099 {url} | od -An -v -tx1 | tr -d ' \\n'"
-    )
+    part = node.run("sh", "-c", f"curl -sSf -x {PROXY} -r 1000000-1000099 {url} | od -An -v -tx1 | tr -d ' \\n'")
     assert bytes.fromhex(part.stdout) == data[1_000_000:1_000_100]
     head = node.run("curl", "-sSI", "-x", PROXY, url).stdout.lower()
     assert f"content-length: {len(data)}" in head
-    status = node.run(
-        "curl", "-sS", "-x", PROXY, "-o", "/dev/null", "-w", "%{http_code}", f"http://{SITE}/p2p/none"
-    )
+    status = node.run("curl", "-sS", "-x", PROXY, "-o", "/dev/null", "-w", "%{http_code}", f"http://{SITE}/p2p/none")
     assert status.stdout == "404"
 
 
@@ -184,9 +176,7 @@ def test_apt(node: Node, site: Nginx) -> None:
     ]  # fmt: skip
     flags = [part for option in options for part in ("-o", option)]
     node.run("apt-get", *flags, "update")
-    node.run(
-        "sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", state / "got", "apt-get", *flags, "download", "dfprobe"
-    )
+    node.run("sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", state / "got", "apt-get", *flags, "download", "dfprobe")
     (got,) = (state / "got").glob("dfprobe*.deb")
     assert sha256(got) == sha256(package)
 
