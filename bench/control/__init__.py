@@ -1,0 +1,1 @@
+"""Simulated daemons that speak the real control protocol, to load one real supernode."""
