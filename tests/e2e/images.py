@@ -9,7 +9,7 @@ import json
 import random
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -106,3 +106,34 @@ def _parts(size: int, dice: random.Random) -> list[int]:
     """A layer of `size` bytes as a few files, some small."""
     small = [dice.randrange(200, 2000) for _ in range(3)] if size > 10_000 else []
     return [*small, size - sum(small)]
+
+
+def make_index(folder: Path, parts: dict[str, Image]) -> Image:
+    """A multi-arch image of these (architecture → image) in one layout; the first stands for it."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    listed = []
+    for architecture, image in parts.items():
+        for blob in (image.folder / "blobs" / "sha256").iterdir():
+            (blobs / blob.name).write_bytes(blob.read_bytes())
+        listed.append(
+            {
+                "mediaType": MANIFEST,
+                "digest": image.manifest,
+                "size": image.blob(image.manifest).stat().st_size,
+                "platform": {"architecture": architecture, "os": "linux"},
+            }
+        )
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).encode()
+    digest = hashlib.sha256(index).hexdigest()
+    (blobs / digest).write_bytes(index)
+    first = next(iter(parts.values()))
+    named = {
+        "mediaType": INDEX,
+        "digest": f"sha256:{digest}",
+        "size": len(index),
+        "annotations": {"org.opencontainers.image.ref.name": first.tag},
+    }
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    return replace(first, folder=folder, manifest=f"sha256:{digest}")
