@@ -55,6 +55,7 @@ def world(means: None) -> Iterator[World]:
 def folder(means: None) -> Iterator[Path]:
     """For this run's images and the registries' storage."""
     made = Path(tempfile.mkdtemp(prefix="dfe2e-images-", dir=scratch()))
+    made.chmod(0o755)
     yield made
     shutil.rmtree(made, ignore_errors=True)
 

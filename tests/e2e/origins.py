@@ -33,7 +33,7 @@ class Nginx:
         self.node, self.root, self.port, self.tls = node, root, port, tls
         root.mkdir(parents=True, exist_ok=True)
         for folder in [root, *root.parents]:
-            if folder == node.home.parents[1]:
+            if folder.stat().st_mode & 0o005 == 0o005:
                 break
             folder.chmod(0o755)  # nginx's workers are another user
         self._access = node.home / f"{name}.access"

@@ -11,9 +11,10 @@ import pytest
 from e2e.certificates import Authority
 from e2e.images import Image
 from e2e.nodes import Node
+from e2e.origins import Nginx
 from e2e.registries import Registry, Tokens, start_registry
 from e2e.runtimes import Docker, skopeo_pull
-from e2e.world import Supernode, World
+from e2e.world import MIRROR, Supernode, World
 
 pytestmark = pytest.mark.needs("docker-registry", "skopeo", "htpasswd", "dockerd")
 
@@ -119,6 +120,47 @@ def test_the_challenge_is_the_registrys_own(nodes: list[Node], registries: dict[
         through = nodes[0].run("curl", "-sSik", f"https://{domain}/v2/").stdout
         assert " 401" in through.splitlines()[0]
         assert header(direct, "WWW-Authenticate") == header(through, "WWW-Authenticate")
+
+
+@pytest.fixture(scope="module")
+def redirecting(world: World, upstream: Node, storage: Path, images: dict[str, Image]) -> tuple[str, Nginx]:
+    """URL of a registry with basic authentication whose blobs are in an object store elsewhere: it answers
+    307 with a signed query, and the store refuses who brings credentials or no signature."""
+    shop = Nginx(
+        world.node("objects"), storage, port=8000, name="objects",
+        extra='if ($http_authorization) { return 400; } if ($arg_X_Signature != "good+1/2=") { return 403; }',
+    )  # fmt: skip
+    start_registry(upstream, storage, port=5003, name="behind")
+    passwords = upstream.home / "front.htpasswd"
+    passwords.write_text(upstream.run("htpasswd", "-nbm", "ann", "pass").stdout)
+    passwords.chmod(0o644)
+    front = Nginx(
+        upstream, upstream.home / "front", port=5004, name="front",
+        extra=f"""
+        auth_basic e2e; auth_basic_user_file {passwords};
+        location ~ "^/v2/.*/blobs/sha256:(?<hex>(?<two>..).*)$" {{
+          return 307 {shop.url}/docker/registry/v2/blobs/sha256/$two/$hex/data?X_Signature=good+1/2=;
+        }}
+        location / {{ proxy_pass http://127.0.0.1:5003; }}""",
+    )  # fmt: skip
+    return front.url, shop
+
+
+def test_blobs_behind_a_redirect_with_a_signed_query(
+    world: World, redirecting: tuple[str, Nginx], images: dict[str, Image]
+) -> None:
+    url, shop = redirecting
+    secret = images["secret"]
+    nodes = [world.node("r1"), world.node("r2")]
+    supernode = world.supernode(name="super2")
+    world.daemons(nodes, supernode, "--registry", url)
+    reference = f"127.0.0.1:{MIRROR}/{secret.name}:{secret.tag}"
+    plain = "--src-tls-verify=false"
+    for node in nodes:
+        got = skopeo_pull(node, reference, plain, "--src-creds", "ann:pass")
+        assert {digest for digest, _ in secret.layers} <= got.keys()
+        assert skopeo_pull(node, reference, plain, "--src-creds", "ann:guess", check=False) == {}
+    assert shop.body_bytes("/data") <= 1.02 * secret.blob_bytes
 
 
 def test_secrets_are_not_in_logs(world: World, nodes: list[Node]) -> None:
