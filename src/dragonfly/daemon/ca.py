@@ -74,17 +74,13 @@ class CertificateAuthority:
             self._make_ca()
         self.pem = _read(self.cert_path)
         try:
-            self.fingerprint = hashlib.sha256(
-                ssl.PEM_cert_to_DER_cert(_first_certificate(self.pem))
-            ).hexdigest()
+            self.fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(_first_certificate(self.pem))).hexdigest()
         except ValueError:
             raise UsageError(
                 "not a PEM certificate", subject=str(self.cert_path), advice="put the CA's certificate there"
             ) from None
         if not os.access(self._key_path, os.R_OK):
-            raise UsageError(
-                "the CA's key can't be read", subject=str(self._key_path), advice="run as its owner"
-            )
+            raise UsageError("the CA's key can't be read", subject=str(self._key_path), advice="run as its owner")
 
     def __repr__(self) -> str:
         return f"<CertificateAuthority {self.cert_path} sha256:{self.fingerprint[:12]}…>"

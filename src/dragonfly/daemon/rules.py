@@ -27,6 +27,8 @@ class Verdict(NamedTuple):
     p2p: bool
     matched: bool
     """Whether any rule had a say."""
+    filters: tuple[str, ...] = ()
+    """Query keys that do not change the content."""
 
 
 class Rules:
@@ -39,7 +41,7 @@ class Rules:
         """The verdict on an absolute http or https URL; not matched means direct."""
         for pattern, rule in self._rules:
             if pattern.search(url):
-                return Verdict(_rewritten(url, rule), not rule.direct, True)
+                return Verdict(_rewritten(url, rule), not rule.direct, True, rule.filters)
         return Verdict(url, False, False)
 
 
@@ -47,9 +49,7 @@ class HijackList:
     """Whose CONNECT is ended here."""
 
     def __init__(self, entries: Sequence[Hijack]) -> None:
-        self._entries = [
-            (_pattern("hijack", entry.regex or entry.regx, re.IGNORECASE), entry) for entry in entries
-        ]
+        self._entries = [(_pattern("hijack", entry.regex or entry.regx, re.IGNORECASE), entry) for entry in entries]
 
     def find(self, host: str, port: int) -> Hijack | None:
         """The first entry whose pattern is found in `HOST:PORT`, or in the bare host (for `…\\.com$`)."""
@@ -65,24 +65,19 @@ class WhiteList:
 
     def __init__(self, permits: Sequence[Permit]) -> None:
         self._permits = [
-            (_pattern("permit", permit.host or ".*", re.IGNORECASE), frozenset(permit.ports))
-            for permit in permits
+            (_pattern("permit", permit.host or ".*", re.IGNORECASE), frozenset(permit.ports)) for permit in permits
         ]
 
     def allows(self, host: str, port: int) -> bool:
         """The pattern has to match the whole name, so that `example.com` lets no `example.com.evil` in."""
         if not self._permits:
             return True
-        return any(
-            pattern.fullmatch(host) and (not ports or port in ports) for pattern, ports in self._permits
-        )
+        return any(pattern.fullmatch(host) and (not ports or port in ports) for pattern, ports in self._permits)
 
 
 def _checked(rule: Rule) -> Rule:
     if rule.p2p and rule.direct:
-        raise UsageError(
-            "a rule says both p2p and direct", subject=rule.regex or rule.regx, advice="keep one of them"
-        )
+        raise UsageError("a rule says both p2p and direct", subject=rule.regex or rule.regx, advice="keep one of them")
     if rule.redirect and ("/" in rule.redirect or "@" in rule.redirect):
         raise UsageError(
             "not a host to redirect to",
@@ -97,9 +92,7 @@ def _rewritten(url: str, rule: Rule) -> str:
     if not (rule.redirect or https):
         return url
     parts = urlsplit(url)
-    return urlunsplit(
-        parts._replace(netloc=rule.redirect or parts.netloc, scheme="https" if https else parts.scheme)
-    )
+    return urlunsplit(parts._replace(netloc=rule.redirect or parts.netloc, scheme="https" if https else parts.scheme))
 
 
 def _pattern(where: str, text: str, flags: int = 0) -> re.Pattern[str]:
@@ -108,9 +101,7 @@ def _pattern(where: str, text: str, flags: int = 0) -> re.Pattern[str]:
     try:
         return re.compile(text, flags)
     except re.error as error:
-        raise UsageError(
-            "not a regular expression", subject=f"{where}: {text!r}", advice=str(error)
-        ) from None
+        raise UsageError("not a regular expression", subject=f"{where}: {text!r}", advice=str(error)) from None
 
 
 def _bracketed(host: str) -> str:

@@ -27,11 +27,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     regex: Annotated[str, Meta(description="searched for in the whole URL")] = ""
     regx: Annotated[str, Meta(description="the same, as Dragonfly 1 spelled it")] = ""
-    p2p: Annotated[bool, Meta(description="through the swarm: what a match means anyway; for the reader")] = (
-        False
-    )
+    p2p: Annotated[bool, Meta(description="through the swarm: what a match means anyway; for the reader")] = False
     direct: Annotated[bool, Meta(description="straight from the source, without the swarm")] = False
     redirect: Annotated[str, Meta(description="HOST[:PORT] that is asked instead")] = ""
+    filters: Annotated[
+        tuple[str, ...], Meta(description="query keys that do not change the content: signatures, expiry")
+    ] = ()
     use_https: Annotated[bool, Meta(description="ask the source by https whatever the client said")] = False
     use_https_v1: Annotated[bool, Meta(description="the same, as Dragonfly 1 spelled it")] = msgspec.field(
         default=False, name="useHTTPS"
@@ -61,9 +62,7 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Registry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is to be known about one registry."""
 
-    host: Annotated[
-        str, Meta(description="HOST[:PORT] as images are named after it, `docker.io` for instance")
-    ]
+    host: Annotated[str, Meta(description="HOST[:PORT] as images are named after it, `docker.io` for instance")]
     upstream: Annotated[str, Meta(description="URL where it answers; empty: https://HOST")] = ""
     mirrors: Annotated[tuple[str, ...], Meta(description="URLs that are asked before it, in this order")] = ()
     ca: Annotated[str, Meta(description="file of PEM certificates that it is checked against")] = ""
@@ -76,37 +75,25 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon's faces. What the engine below them does: `EngineSettings`."""
 
-    listen: Annotated[
-        str, Meta(description="HOST:PORT of mirror, proxy and TLS, told apart by the first byte")
-    ] = "127.0.0.1:65001"
+    listen: Annotated[str, Meta(description="HOST:PORT of mirror, proxy and TLS, told apart by the first byte")] = (
+        "127.0.0.1:65001"
+    )
     tls_listen: Annotated[str, Meta(description="HOST:PORT of a further port for TLS; empty: none")] = ""
     map: Annotated[
         dict[str, str], Meta(description="DOMAIN=UPSTREAM_URL: a P2P domain and the registry behind it")
     ] = {}
-    registry: Annotated[
-        str, Meta(description="URL of the registry that is meant when a request names none")
-    ] = "https://registry-1.docker.io"
-    upstream_ca: Annotated[
-        str, Meta(description="file of PEM certificates that sources are checked against too")
-    ] = ""
-    insecure_upstream: Annotated[
-        tuple[str, ...], Meta(description="HOST[:PORT] whose certificate is not checked")
-    ] = ()
-    registries: Annotated[
-        tuple[Registry, ...], Meta(description="CA, credentials and mirrors of registries")
-    ] = ()
+    registry: Annotated[str, Meta(description="URL of the registry that is meant when a request names none")] = (
+        "https://registry-1.docker.io"
+    )
+    upstream_ca: Annotated[str, Meta(description="file of PEM certificates that sources are checked against too")] = ""
+    insecure_upstream: Annotated[tuple[str, ...], Meta(description="HOST[:PORT] whose certificate is not checked")] = ()
+    registries: Annotated[tuple[Registry, ...], Meta(description="CA, credentials and mirrors of registries")] = ()
     rules: Annotated[
         tuple[Rule, ...], Meta(description="what goes through the swarm; the first that matches decides")
     ] = (Rule(regex="blobs/sha256.*"),)
-    hijack: Annotated[
-        tuple[Hijack, ...], Meta(description="whose CONNECT is ended here; others are tunnelled")
-    ] = ()
-    permit: Annotated[
-        tuple[Permit, ...], Meta(description="hosts that may be proxied at all; empty: any")
-    ] = ()
-    ca_cert: Annotated[
-        str, Meta(description="file of an own CA certificate instead of DATA_DIR/ca/ca.crt")
-    ] = ""
+    hijack: Annotated[tuple[Hijack, ...], Meta(description="whose CONNECT is ended here; others are tunnelled")] = ()
+    permit: Annotated[tuple[Permit, ...], Meta(description="hosts that may be proxied at all; empty: any")] = ()
+    ca_cert: Annotated[str, Meta(description="file of an own CA certificate instead of DATA_DIR/ca/ca.crt")] = ""
     ca_key: Annotated[str, Meta(description="file of its key")] = ""
     when_upstream_down: Annotated[
         UpstreamDown, Meta(description="who gets a cached blob while its registry does not answer")
@@ -115,17 +102,9 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         Duration, Meta(description="a registry's yes to one client and blob is remembered this long", ge=0)
     ] = 60.0
     socket_mode: Annotated[str, Meta(description="permission bits of the control socket, octal")] = "0660"
-    head_timeout: Annotated[Duration, Meta(description="for a client's first bytes and its request head")] = (
-        60.0
-    )
+    head_timeout: Annotated[Duration, Meta(description="for a client's first bytes and its request head")] = 60.0
     keep_alive: Annotated[Duration, Meta(description="an idle client connection is kept this long")] = 75.0
-    connect_timeout: Annotated[
-        Duration, Meta(description="for a connection to a source or through a tunnel")
-    ] = 10.0
-    upstream_timeout: Annotated[Duration, Meta(description="longest silence of a source that is borne")] = (
-        300.0
-    )
-    client_timeout: Annotated[
-        Duration, Meta(description="a client that takes no byte for so long is dropped")
-    ] = 300.0
+    connect_timeout: Annotated[Duration, Meta(description="for a connection to a source or through a tunnel")] = 10.0
+    upstream_timeout: Annotated[Duration, Meta(description="longest silence of a source that is borne")] = 300.0
+    client_timeout: Annotated[Duration, Meta(description="a client that takes no byte for so long is dropped")] = 300.0
     max_head: Annotated[Size, Meta(description="of one header line, in requests and answers")] = 256 * 1024

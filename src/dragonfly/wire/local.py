@@ -4,7 +4,7 @@ HTTP/1.1 with JSON bodies; host names mean nothing there. Both sides import thes
 neither copies a field. Sizes in bytes, rates in bytes/s, times in seconds.
 
     GET    /v1/status                     → Status
-    GET    /v1/tasks                      → TaskStatus[] (peer/report.py has the results of ended pulls)
+    GET    /v1/tasks                      → TaskLine[]: what is pulled or served now, then what has ended
     DELETE /v1/tasks/{key}                → 204, 404
     GET    /v1/trace/{key}                → Event[] of the task, oldest first (telemetry.trace.Event as JSON)
     POST   /v1/downloads   DownloadRequest → one JSON object a line, each a `Told`: first `Opened`, then
@@ -34,6 +34,7 @@ __all__ = [
     "Moved",
     "Opened",
     "Status",
+    "TaskLine",
     "Told",
     "decode_told",
     "encode_line",
@@ -79,7 +80,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=T
     """Progress: totals since `Opened`."""
 
     done: int
-    """Bytes of what was asked for that are had and verified, from its start on without a gap."""
+    """Bytes of what was asked for that are had and verified."""
     total: int
     received: BytesBy = BytesBy()
     rate: float = 0.0
@@ -110,6 +111,24 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=
 
 
 Told = Opened | Moved | Ended | Failed
+
+
+class TaskLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One task on this node."""
+
+    key: str
+    url: str
+    state: str
+    """`running`, `serving` (all had, and given to others), `failed`, or `ended`."""
+    length: int = 0
+    done: int = 0
+    received: BytesBy = BytesBy()
+    uploaded: int = 0
+    peers: int = 0
+    seconds: float = 0.0
+    fallback: str = ""
+    bound: str = ""
+    error: str = ""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
