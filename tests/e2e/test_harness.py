@@ -10,6 +10,7 @@ import pytest
 
 from e2e.certificates import Authority
 from e2e.images import Image
+from e2e.nodes import wait_for
 from e2e.registries import Tokens, start_registry
 from e2e.runtimes import Docker, skopeo_pull
 from e2e.world import World
@@ -54,10 +55,7 @@ def test_a_limited_cable_carries_what_it_says(world: World) -> None:
     near, far = world.node("near"), world.node("far", mbit=40)
     (far.home / "blob").write_bytes(bytes(5_000_000))
     far.start("http", "python3", "-m", "http.server", "--directory", far.home, "8000")
-    for _ in range(100):
-        if far.listens(8000):
-            break
-        time.sleep(0.05)
+    wait_for(lambda: far.listens(8000), "the server")
     began = time.monotonic()
     near.run("curl", "-sSf", "-o", "/dev/null", f"http://{far.ip}:8000/blob")
     assert 0.8 < time.monotonic() - began < 3.0  # 5 MB at 40 Mb/s: 1.0 s and the headers

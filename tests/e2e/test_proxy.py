@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import random
+import signal
 import sys
 import time
 import zipfile
@@ -15,7 +17,7 @@ import pytest
 import yaml
 
 from e2e.certificates import Authority
-from e2e.nodes import Node
+from e2e.nodes import Node, wait_for
 from e2e.origins import Nginx
 from e2e.world import MIRROR, Daemon, Supernode, World
 
@@ -134,6 +136,92 @@ def test_first_byte_before_the_last(world: World, node: Node, site: Nginx) -> No
     first, total = (float(x) for x in done.stdout.split())
     assert total > 1.5
     assert first < 0.5 * total
+
+
+def test_a_range_of_an_unfinished_file_comes_first(node: Node, site: Nginx) -> None:
+    """As lazy-loading snapshotters ask: the end of a file while its beginning is still under way."""
+    put(site, "p2p/lazy.bin", 12 * MB)
+    data = (site.root / "p2p" / "lazy.bin").read_bytes()
+    url = f"http://{SITE}/p2p/lazy.bin"
+    node.limit(24)  # 12 MB take 4 s and a bit
+    try:
+        whole = node.start("whole", "curl", "-sSf", "-x", PROXY, "-o", node.home / "lazy", url)
+        time.sleep(0.7)
+        began = time.monotonic()
+        node.run("curl", "-sSf", "-x", PROXY, "-r", "11900000-11999999", "-o", node.home / "end", url)
+        waited = time.monotonic() - began
+        still_running = whole.alive
+        assert whole.popen.wait(60) == 0
+    finally:
+        node.limit(2000)
+    assert (node.home / "end").read_bytes() == data[11_900_000:]
+    assert (node.home / "lazy").read_bytes() == data
+    assert still_running
+    assert waited < 2.5
+
+
+def test_a_client_that_leaves_takes_nothing_from_others(node: Node, site: Nginx) -> None:
+    digest = put(site, "p2p/shared.bin", 6 * MB)
+    url = f"http://{SITE}/p2p/shared.bin"
+    node.limit(24)
+    try:
+        leaver = node.start("leaver", "curl", "-sSf", "-x", PROXY, "-o", "/dev/null", url)
+        stayer = node.start("stayer", "curl", "-sSf", "-x", PROXY, "-o", node.home / "shared", url)
+        time.sleep(0.8)
+        assert leaver.alive
+        leaver.kill()
+        assert stayer.popen.wait(60) == 0
+    finally:
+        node.limit(2000)
+    assert sha256(node.home / "shared") == digest
+
+
+def test_a_download_that_nobody_needs_ends(node: Node, site: Nginx) -> None:
+    put(site, "p2p/unwanted.bin", 40 * MB)
+    node.limit(24)
+    try:
+        before = node.received()
+        only = node.start("only", "curl", "-sSf", "-x", PROXY, "-o", "/dev/null", f"http://{SITE}/p2p/unwanted.bin")
+        time.sleep(1)
+        only.kill()
+        time.sleep(8)  # a grace, in case the client comes back; the whole would take 13 s
+        at = node.received()
+        time.sleep(1)
+        assert node.received() - at < 300_000, "it goes on"
+        assert at - before < 35 * MB
+    finally:
+        node.limit(2000)
+
+
+def test_reload_by_sighup(world: World, daemons: list[Daemon], site: Nginx, authority: Authority) -> None:
+    """New rules hold at once; a bad configuration is refused, and the old one stays."""
+    node = world.node("reloading")
+    node.knows(**{SITE: site.node.ip, OTHER: site.node.ip})
+    config = node.home / "dfdaemon.yaml"
+    first: dict[str, object] = {"upstream_ca": str(authority.certificate), "rules": [{"regex": "/p2p/"}]}
+    config.write_text(yaml.safe_dump(first))
+    (daemon,) = world.daemons([node], None, "--config", str(config))
+    put(site, "p2p/reload.bin", 10_000)
+
+    def ends_tls(host: str) -> bool:
+        """The daemon's own CA signed what came for that host."""
+        done = node.run(
+            "curl", "-sSf", "-x", PROXY, "--cacert", daemon.ca, "-o", "/dev/null",
+            f"https://{host}/p2p/reload.bin", check=False,
+        )  # fmt: skip
+        return done.returncode == 0
+
+    assert not ends_tls(SITE)
+    config.write_text(yaml.safe_dump(first | {"hijack": [{"regex": SITE}], "permit": [{"host": SITE}]}))
+    os.kill(daemon.process.pid, signal.SIGHUP)
+    wait_for(lambda: ends_tls(SITE), "the new hijack rule")
+    refused = node.run("curl", "-sS", "-x", PROXY, "-o", "/dev/null", f"https://{OTHER}/p2p/reload.bin", check=False)
+    assert refused.returncode != 0, "the white list did not hold"
+    config.write_text("hijak: []\n")
+    os.kill(daemon.process.pid, signal.SIGHUP)
+    wait_for(lambda: "hijak" in daemon.process.output(), "a word on the bad configuration")
+    assert daemon.healthy()
+    assert ends_tls(SITE)
 
 
 @pytest.mark.needs("wget")
@@ -301,7 +389,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("0.0.0.0", 8081), Handler).serve_forever()
 """
     site.node.start("lfs", sys.executable, "-c", script)
-    for _ in range(100):
-        if site.node.listens(8081):
-            return
-        time.sleep(0.05)
+    wait_for(lambda: site.node.listens(8081), "the LFS server")
