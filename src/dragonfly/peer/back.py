@@ -14,7 +14,6 @@ from dragonfly.peer.settings import Pattern, SourcePolicy
 from dragonfly.peer.sourcing import SourceReads
 from dragonfly.source.base import Described
 from dragonfly.swarm import events as ev
-from dragonfly.swarm.download import State
 
 if TYPE_CHECKING:
     from dragonfly.peer.runner import TaskRun
@@ -56,10 +55,10 @@ class BackToSource:
         if not self.reason:
             self.reason = reason
             run.node.tracer.emit("pull.fallback", task=run.key, url=run.spec.shown_url, reason=reason)
-        if run.download is None:
-            await self.begin()
-        else:
+        if run.download is not None:
             self.open()
+        else:
+            await self.begin()
 
     async def begin(self) -> None:
         """Let the source describe the task, and set the run up with that."""
@@ -83,7 +82,7 @@ class BackToSource:
         run.set_up(info, run.create_blob(info, described.validators))
         if run.policy is SourcePolicy.FIRST:
             run.node.tracker.send(info)
-        if run.download is not None and run.download.state is State.RUNNING:
+        if not run.blob_complete:
             self.open()
 
     def open(self) -> None:

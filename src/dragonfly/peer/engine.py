@@ -189,7 +189,7 @@ class Engine:
         except SourceError:
             same = self.settings.serve_stale and blob.sealed
         if same:
-            blob.checked()
+            self.node.store.checked(blob)
             return True
         await self.forget(spec.key, tell=False)
         return False

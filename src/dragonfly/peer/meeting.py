@@ -282,9 +282,9 @@ class Meeting:
 
     def part_if_done(self, session: PeerSession) -> None:
         """End a session in which nobody can give anybody anything."""
-        if self._download.state is State.DONE:
-            if (session.lane and session.dialled) or (session.lane == 0 and session.has == self._full):
-                session.close(None)
+        mine_done = self._download.state is State.DONE
+        if mine_done and (session.dialled if session.lane else session.has == self._full):
+            session.close(None)
 
     def close(self) -> None:
         self.links.close()

@@ -41,7 +41,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             for name in ("peers", "seed", "source", "cache")
             if getattr(self.received, name)
         )
-        text = f"{format_size(self.length)} in {format_duration(self.seconds)} ({format_rate(self.rate)}): {shares or 'nothing moved'}"
+        text = f"{format_size(self.length)} in {format_duration(self.seconds)} ({format_rate(self.rate)})"
+        text += f": {shares or 'nothing moved'}"
         if self.bound and self.bound != "cache":
             text += f"; bound by {self.bound}"
             if self.efficiency:

@@ -31,6 +31,7 @@ from dragonfly.core.messages import (
 )
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskSpec
+from dragonfly.core.validators import Validators
 from dragonfly.errors import DragonflyError, IntegrityError, SourceError, StoppedError
 from dragonfly.peer.back import BackToSource
 from dragonfly.peer.meeting import Meeting
@@ -41,7 +42,6 @@ from dragonfly.peer.readers import Readers
 from dragonfly.peer.report import Meter, Result
 from dragonfly.peer.sealing import Sealing
 from dragonfly.peer.settings import Pattern, SourcePolicy
-from dragonfly.source.base import Validators
 from dragonfly.store.blob import Blob, BlobMeta
 from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
@@ -321,7 +321,7 @@ class TaskRun:
         assert self.blob is not None
         if self.sealed or self.download is None or self.download.state is not State.DONE:
             return
-        self.blob.seal()
+        self.node.store.seal(self.blob)
         self._sealed()
 
     def _sealed(self) -> None:
@@ -402,6 +402,10 @@ class TaskRun:
     def progress(self) -> TaskProgress:
         have = self.download.pieces.have.bit_count() if self.download is not None else 0
         return TaskProgress(key=self.key, pieces=have, received=self.meter.received(), uploaded=self.meter.uploaded)
+
+    @property
+    def blob_complete(self) -> bool:
+        return self.blob is not None and self.blob.complete
 
     @property
     def sessions(self) -> int:

@@ -12,6 +12,8 @@ from typing import Protocol, Self
 
 import msgspec
 
+from dragonfly.core.validators import Validators
+
 __all__ = ["Described", "Source", "SourceRequest", "SourceStream", "Validators"]
 
 
@@ -27,15 +29,6 @@ class SourceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<SourceRequest {self.url.partition('?')[0]} headers={sorted(self.headers)}>"
-
-
-class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What makes a stored copy checkable: RFC 9110 §8.8, RFC 9111 §5.2."""
-
-    etag: str = ""
-    last_modified: str = ""
-    fresh_for_s: float = 0.0
-    """max-age of the answer: it may be served that long without asking."""
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

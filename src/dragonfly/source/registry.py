@@ -1,0 +1,66 @@
+"""Scheme → backend, by entry point (`dragonfly.source.v1`), so that a stranger's package can add one.
+
+The revision of the contract (`source.base`) stands in the group's name.
+"""
+
+from __future__ import annotations
+
+import threading
+from importlib.metadata import entry_points
+from urllib.parse import urlsplit
+
+from dragonfly.errors import UsageError
+from dragonfly.source.base import Source
+from dragonfly.source.policy import SourcePolicy
+
+__all__ = ["GROUP", "Sources"]
+
+GROUP = "dragonfly.source.v1"
+
+
+class Sources:
+    """The backends of one node, each made at its first use with `policy` (all take it as their only
+    argument). `allow_file`: whether this node's own files may be read: never where others name the URL.
+
+    A backend that can't be loaded is skipped; `problems` says which and why.
+    """
+
+    def __init__(self, *, allow_file: bool = False, policy: SourcePolicy | None = None) -> None:
+        self.problems: list[str] = []
+        self._policy = policy or SourcePolicy()
+        self._lock = threading.Lock()
+        self._made: dict[str, Source] = {}
+        self._points = {point.name: point for point in entry_points(group=GROUP)}
+        if not allow_file:
+            self._points.pop("file", None)
+
+    def for_url(self, url: str) -> Source:
+        """The backend of the URL's scheme; UsageError where there is none."""
+        scheme = urlsplit(url).scheme.lower()
+        with self._lock:
+            made = self._made.get(scheme)
+            if made is None:
+                made = self._made[scheme] = self._make(scheme, url)
+            return made
+
+    def _make(self, scheme: str, url: str) -> Source:
+        point = self._points.get(scheme)
+        if point is None:
+            known = ", ".join(sorted(self._points))
+            shown = url.partition("?")[0]
+            raise UsageError("no source for this kind of URL", subject=shown, advice=f"known here: {known}")
+        try:
+            source: Source = point.load()(self._policy)
+        except Exception as error:  # a stranger's code: whatever it raises must not end the node
+            problem = f"source plugin {point.value!r} for {scheme}: {error!r}"
+            self.problems.append(problem)
+            raise UsageError(
+                "a source plugin can't be loaded", subject=problem, advice="update or remove its package"
+            ) from error
+        return source
+
+    def close(self) -> None:
+        with self._lock:
+            for source in {id(source): source for source in self._made.values()}.values():
+                source.close()
+            self._made.clear()

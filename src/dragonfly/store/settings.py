@@ -1,0 +1,25 @@
+"""Numbers of the disk, and why they are so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dragonfly.core.units import Duration, Size
+
+__all__ = ["StoreSettings"]
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is kept, and how long."""
+
+    disk_limit: Annotated[Size, Meta(description="most bytes of cached content; 0: only the free disk limits it")] = 0
+    low_water: Annotated[
+        float, Meta(description="eviction goes down to this share of the limit, so that it is not needed at once again")
+    ] = 0.9
+    keep_free: Annotated[Size, Meta(description="bytes of the disk that are left free for others")] = 1_000_000_000
+    ttl_s: Annotated[Duration, Meta(description="content unused for so long is deleted; 0: never for that reason")] = (
+        0.0
+    )
