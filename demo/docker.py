@@ -71,9 +71,7 @@ def _run(console: Console, world: World, count: int, image: Image, rate: int) ->
     return [native, ours]
 
 
-def _pull(
-    console: Console, dockers: list[Docker], registry: Registry, image: Image, host: str, how: str
-) -> Phase:
+def _pull(console: Console, dockers: list[Docker], registry: Registry, image: Image, host: str, how: str) -> Phase:
     progress = [Progress(image.blob_bytes) for _ in dockers]
     reference = f"{host}/{image.name}:{image.tag}"
 

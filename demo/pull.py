@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from demo.image import Image
-from demo.swarm import COMMANDS
+from demo.swarm import COMMANDS, Node
 
 _BUFFER = 256 * 1024
 _SILENCE_S = 60.0
@@ -28,7 +28,6 @@ class Progress:
         self.seconds = 0.0
         self.done = False
         self.error = ""
-        self.note = ""
 
 
 def pull_image(url: str, image: Image, progress: Progress) -> None:
@@ -55,14 +54,19 @@ def pull_file(url: str, path: str, digest: str, progress: Progress) -> None:
     progress.seconds = time.monotonic() - began
 
 
-def dfget(url: str, output: Path, digest: str, data: Path, progress: Progress) -> None:
-    """One file by `dfget` through the daemon whose data directory this is. ValueError where it fails."""
-    began = time.monotonic()
+def dfget(url: str, output: Path, digest: str, node: Node, progress: Progress) -> None:
+    """One file by `dfget` through a node's daemon. ValueError where it fails."""
+    began, before = time.monotonic(), node.received()
     running = subprocess.Popen(
-        [COMMANDS / "dfget", url, "-o", output, "--digest", digest, "--data-dir", data, "--json"],
+        [COMMANDS / "dfget", url, "-o", output, "--digest", digest, "--data-dir", node.data, "--json"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    out, err = running.communicate()
+    while True:
+        try:
+            out, err = running.communicate(timeout=0.25)
+            break
+        except subprocess.TimeoutExpired:
+            progress.had = min(progress.total, node.received() - before)
     if running.returncode:
         raise ValueError(f"dfget: status {running.returncode}: {err.strip()}")
     progress.seconds = time.monotonic() - began
@@ -70,8 +74,7 @@ def dfget(url: str, output: Path, digest: str, data: Path, progress: Progress) -
         if "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise ValueError("dfget brought other bytes")
     progress.had = output.stat().st_size
-    result = json.loads(out.strip().splitlines()[-1])
-    progress.note = str(result.get("bound", ""))
+    json.loads(out.strip().splitlines()[-1])
 
 
 def _fetch(url: str, path: str, digest: str, progress: Progress | None) -> bytes:

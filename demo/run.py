@@ -24,7 +24,7 @@ from demo.image import Image, make_image
 from demo.origin import Origin
 from demo.pull import Progress, dfget, pull_file, pull_image
 from demo.screen import Phase, table, watch
-from demo.swarm import Node, Swarm
+from demo.swarm import Swarm
 from dragonfly.core.units import format_rate, format_size, parse_rate, parse_size
 from dragonfly.errors import UsageError
 
@@ -88,9 +88,7 @@ def _docker(console: Console, options: argparse.Namespace) -> int:
         f"A registry with an uplink of {format_rate(options.rate)}; {options.nodes} dockers pull "
         f"an image of {format_size(options.image_size)}, all at once."
     )
-    phases = run_docker(
-        console, options.nodes, lambda folder: _image(folder, options.image_size), options.rate
-    )
+    phases = run_docker(console, options.nodes, lambda folder: _image(folder, options.image_size), options.rate)
     console.print(table(phases, [f"n{n}" for n in range(options.nodes)]))
     return _verdict(console, phases, options.nodes)
 
@@ -99,17 +97,14 @@ def _image(folder: Path, size: int) -> Image:
     return make_image(folder, "demo/app", [int(size * share) for share in _LAYERS])
 
 
-def _by_dragonfly(
-    round_: _Round, swarm: Swarm, image: Image, digest: str, folder: Path, size: int
-) -> list[Phase]:
+def _by_dragonfly(round_: _Round, swarm: Swarm, image: Image, digest: str, folder: Path, size: int) -> list[Phase]:
     nodes = {node.name: node for node in swarm.nodes}
 
     def image_through(name: str, progress: Progress) -> None:
         pull_image(nodes[name].url, image, progress)
 
     def file_through(name: str, progress: Progress) -> None:
-        node: Node = nodes[name]
-        dfget(f"{round_.origin.url}/files/model", folder / f"{name}.model", digest, node.data, progress)
+        dfget(f"{round_.origin.url}/files/model", folder / f"{name}.model", digest, nodes[name], progress)
 
     return [
         round_.run("image", "Dragonfly", image.blob_bytes, image_through),
@@ -136,8 +131,7 @@ class _Round:
 
         before = self.origin.sent
         threads = [
-            threading.Thread(target=work, args=pair, daemon=True)
-            for pair in zip(self.names, progress, strict=True)
+            threading.Thread(target=work, args=pair, daemon=True) for pair in zip(self.names, progress, strict=True)
         ]
         for thread in threads:
             thread.start()
@@ -154,9 +148,7 @@ class _Round:
 
 
 def _verdict(console: Console, phases: list[Phase], nodes: int) -> int:
-    wrong = [
-        f"{p.what}, {p.how}: {p.verified} of {nodes} nodes verified" for p in phases if p.verified < nodes
-    ]
+    wrong = [f"{p.what}, {p.how}: {p.verified} of {nodes} nodes verified" for p in phases if p.verified < nodes]
     wrong += [
         f"{p.what}: the registry sent it {p.copies:.2f} times"
         for p in phases
@@ -167,9 +159,7 @@ def _verdict(console: Console, phases: list[Phase], nodes: int) -> int:
     if not wrong:
         for what in dict.fromkeys(phase.what for phase in phases):
             native, ours = (max(p.seconds) for p in phases if p.what == what)
-            console.print(
-                f"The {what} reached the last node [bold]{native / ours:.1f} ×[/] as fast as natively."
-            )
+            console.print(f"The {what} reached the last node [bold]{native / ours:.1f} ×[/] as fast as natively.")
     return 1 if wrong else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import Self
 COMMANDS = Path(sys.executable).parent
 _START_LIMIT_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_RECEIVED = re.compile(r"^dragonfly_received_bytes_total\{.*\} (\S+)$", re.MULTILINE)
 _libc = ctypes.CDLL(None)
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -102,6 +104,12 @@ class Node:
         self.data, self.port, self.peer_port = data, port, peer_port
         self.name = data.name
         self.url = f"http://127.0.0.1:{port}"
+
+    def received(self) -> int:
+        """Verified bytes that the daemon got from anywhere since its start, by its own metrics."""
+        with _direct.open(f"{self.url}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        return int(sum(float(value) for value in _RECEIVED.findall(text)))
 
 
 def free_ports(count: int) -> list[int]:
