@@ -13,7 +13,7 @@ import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from aiohttp import web
 
@@ -31,9 +31,11 @@ from dragonfly.daemon.stream import abort
 from dragonfly.daemon.swarmed import Swarmed
 from dragonfly.daemon.upstreams import Upstreams
 from dragonfly.errors import DragonflyError, UsageError
-from dragonfly.peer.engine import Engine
 from dragonfly.telemetry.history import History
 from dragonfly.telemetry.trace import Tracer
+
+if TYPE_CHECKING:
+    from dragonfly.peer.engine import Engine
 
 __all__ = ["Daemon", "Renders"]
 

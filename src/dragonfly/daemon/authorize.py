@@ -150,7 +150,7 @@ class Authorizer:
 
     def _despite(self, urls: Sequence[tuple[str, Target]], who: str, when_down: UpstreamDown) -> Grant | None:
         """Let a client without credentials have what everybody could have before, if the operator says so."""
-        if who or when_down is not UpstreamDown.ANONYMOUS_OK:
+        if who or when_down != UpstreamDown.ANONYMOUS_OK:
             return None
         for url, _ in urls:
             known = self._public.get(url)

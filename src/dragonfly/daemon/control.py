@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -32,12 +32,14 @@ from dragonfly.daemon.settings import DaemonSettings
 from dragonfly.errors import DragonflyError, SourceError, UsageError
 from dragonfly.net.listen import format_address
 from dragonfly.net.unixsock import caller_of, open_unix
-from dragonfly.peer.engine import Engine
 from dragonfly.peer.report import Result
 from dragonfly.peer.settings import Pattern
 from dragonfly.peer.tracker import NoTracker
 from dragonfly.telemetry.history import History
 from dragonfly.wire.local import SOCKET_NAME, DownloadRequest, Status, TaskLine, Told, encode_line
+
+if TYPE_CHECKING:
+    from dragonfly.peer.engine import Engine
 
 __all__ = ["Control"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -12,8 +13,10 @@ from aiohttp import web
 from dragonfly.core.ranges import content_range, parse_ranges
 from dragonfly.daemon.stream import abort, send_bytes
 from dragonfly.errors import DragonflyError, SourceError, UsageError
-from dragonfly.peer.pull import Pull
 from dragonfly.wire.local import KEEP_S, Ended, Failed, Moved, Opened, Told
+
+if TYPE_CHECKING:
+    from dragonfly.peer.pull import Pull
 
 __all__ = ["Download", "Downloads", "failure"]
 

@@ -121,5 +121,7 @@ def split_namespace(path: str) -> tuple[str, str]:
         return path, ""
     pairs = query.split("&")
     namespaces = [unquote(pair[3:]) for pair in pairs if pair.startswith("ns=")]
+    if not namespaces:
+        return path, ""
     rest = "&".join(pair for pair in pairs if not pair.startswith("ns="))
-    return (f"{bare}?{rest}" if rest else bare), (namespaces[0] if namespaces else "")
+    return (f"{bare}?{rest}" if rest else bare), namespaces[0]

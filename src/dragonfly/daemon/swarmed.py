@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -18,9 +19,11 @@ from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Grant
 from dragonfly.daemon.stream import abort, send_bytes
 from dragonfly.errors import DragonflyError
-from dragonfly.peer.engine import Engine
-from dragonfly.peer.pull import Pull
 from dragonfly.telemetry.trace import Tracer
+
+if TYPE_CHECKING:
+    from dragonfly.peer.engine import Engine
+    from dragonfly.peer.pull import Pull
 
 __all__ = ["NotBegun", "Swarmed"]
 

@@ -117,13 +117,9 @@ def test_a_restart_needs_no_cryptography(tmp_path: Path) -> None:
 def test_an_own_ca_is_used_and_a_foreign_key_refused(tmp_path: Path) -> None:
     CertificateAuthority(tmp_path / "one")
     CertificateAuthority(tmp_path / "two")
-    own = CertificateAuthority(
-        tmp_path / "data", cert=tmp_path / "one" / "ca.crt", key=tmp_path / "one" / "ca.key"
-    )
+    own = CertificateAuthority(tmp_path / "data", cert=tmp_path / "one" / "ca.crt", key=tmp_path / "one" / "ca.key")
     handshake(own.context("a.example"), tmp_path / "one" / "ca.crt", "a.example")
-    mixed = CertificateAuthority(
-        tmp_path / "data2", cert=tmp_path / "one" / "ca.crt", key=tmp_path / "two" / "ca.key"
-    )
+    mixed = CertificateAuthority(tmp_path / "data2", cert=tmp_path / "one" / "ca.crt", key=tmp_path / "two" / "ca.key")
     with pytest.raises(UsageError, match="not that of its certificate"):
         mixed.context("a.example")
 

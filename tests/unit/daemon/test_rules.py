@@ -9,7 +9,7 @@ BLOB = "http://reg.example/v2/library/x/blobs/sha256:abc"
 
 def test_the_first_rule_that_matches_decides() -> None:
     rules = Rules([Rule(regex="library/x", direct=True), Rule(regex="blobs/sha256.*")])
-    assert rules.decide(BLOB) == (BLOB, False, True)
+    assert rules.decide(BLOB)[:3] == (BLOB, False, True)
     assert rules.decide(BLOB.replace("library/x", "y")).p2p
 
 
