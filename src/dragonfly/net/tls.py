@@ -13,7 +13,7 @@ __all__ = ["client_context", "sni_context"]
 
 
 @functools.lru_cache(maxsize=64)
-def client_context(trust: str = "") -> ssl.SSLContext:
+def client_context(trust: str = "", /) -> ssl.SSLContext:
     """A context for asking sources. `trust` as in `TaskSpec.trust`: PEM certificates that count besides the
     system's, or `INSECURE`. UsageError where it is not PEM. Cached: reading the system's takes some 20 ms.
     """
