@@ -26,6 +26,7 @@ class Pull:
         self._released = released
         self._number = next(_numbers)
         self._closed = False
+        self._cached = run.sealed
 
     @property
     def key(self) -> TaskKey:
@@ -38,7 +39,7 @@ class Pull:
     @property
     def first_source(self) -> str:
         """What it would first use: p2p, seed, origin or cache. Known once `described` has returned."""
-        return self._run.first_source or "origin"
+        return "cache" if self._cached else self._run.first_source or "origin"
 
     @property
     def path(self) -> str:
@@ -91,6 +92,10 @@ class Pull:
         if self._run.error is not None:
             raise self._run.error
         return self._run.result()
+
+    def introduce(self) -> None:
+        """A seed says (again) what the task is: the supernode may have forgotten, or doubt it."""
+        self._run.introduce()
 
     def result(self) -> Result:
         """How it stands now."""
