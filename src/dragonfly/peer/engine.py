@@ -238,7 +238,7 @@ class Engine:
         key = TaskKey(admission.key)
         run = self._runs.get(key)
         if run is None:
-            run = self._revive(key)
+            run = self.revive(key)
         if run is None:
             return 404, "No Such Task Here", None
         if run.meeting is None:
@@ -254,7 +254,7 @@ class Engine:
         self._idle_since.pop(run, None)
         return 101, reason, lambda sock: meeting.accept(sock, admission.peer, admission.lane)
 
-    def _revive(self, key: TaskKey) -> TaskRun | None:
+    def revive(self, key: TaskKey) -> TaskRun | None:
         """A task that lies complete on disk, for a neighbour that asks for it."""
         blob: Blob | None = self.node.store.get(key)
         if blob is None or not blob.complete or not blob.sealed:
@@ -290,7 +290,7 @@ class Engine:
             case TaskInfo() | Digests() | Neighbours() | TaskFailed():
                 run = self._runs.get(message.key)
                 if run is None and isinstance(message, Neighbours):
-                    run = self._revive(message.key)
+                    run = self.revive(message.key)
                 if run is not None:
                     run.heard(message)
             case Welcome():

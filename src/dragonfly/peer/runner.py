@@ -304,6 +304,12 @@ class TaskRun:
         if sealed:
             self.sealing.seed_says_right()
 
+    def introduce(self) -> None:
+        """Tell the supernode all that is known of the task: it asked, or forgot."""
+        if self.info is not None and self.blob is not None:
+            info = msgspec.structs.replace(self.info, digests=bytes(self.blob.digests), sealed=self.sealed)
+            self.node.tracker.send(info)
+
     def _trouble(self, peer: str, kind: TroubleKind) -> None:
         self.node.tracer.emit("parent.left", task=self.key, peer=peer, reason=kind.value)
         self.node.tracker.send(Trouble(key=self.key, peer=peer, kind=kind))

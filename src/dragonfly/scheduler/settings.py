@@ -1,0 +1,46 @@
+"""The scheduler's numbers, and why they are so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dragonfly.core.units import Duration
+
+__all__ = ["SchedulerSettings"]
+
+
+class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Degree 8 with 6 as good and 16 worse: swarm study."""
+
+    degree: Annotated[int, Meta(description="neighbours that a peer of a task should have", ge=2)] = 8
+    most: Annotated[int, Meta(description="neighbours that a peer is given at most", ge=2)] = 14
+    least: Annotated[int, Meta(description="with fewer than this, replacements are given at once", ge=1)] = 3
+    seed_children: Annotated[
+        int, Meta(description="peers of a task that are linked to its seed; more would only queue there", ge=1)
+    ] = 256
+    far_links: Annotated[int, Meta(description="of a peer's links, how many go to other zones", ge=0)] = 1
+    zone_entries: Annotated[
+        int, Meta(description="peers of a zone that are linked to the seed or to other zones", ge=1)
+    ] = 2
+    digest_every_s: Annotated[Duration, Meta(description="shortest time between two digest messages")] = 0.05
+    digest_peers_per_s: Annotated[int, Meta(description="digest messages sent in a second at most", ge=1)] = 2000
+    report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0
+    reports_per_s: Annotated[int, Meta(description="reports of all daemons together in a second", ge=1)] = 1000
+    revalidate_after_s: Annotated[
+        Duration, Meta(description="a URL's content older than this is checked at its source for a new pull")
+    ] = 10.0
+    failed_for_s: Annotated[
+        Duration, Meta(description="how long a source's final answer is given to the same asker")
+    ] = 3.0
+    fallback_step_s: Annotated[
+        Duration, Meta(description="nodes that must read the source themselves start this far apart")
+    ] = 0.2
+    fallback_most_s: Annotated[Duration, Meta(description="… but wait no longer than this")] = 5.0
+    task_idle_s: Annotated[Duration, Meta(description="a task without members is forgotten after this")] = 600.0
+    corrupt_weight: Annotated[float, Meta(description="weight of a report of wrong bytes; 1 isolates")] = 0.6
+    silent_weight: Annotated[float, Meta(description="weight of a report of silence")] = 0.25
+    refused_weight: Annotated[float, Meta(description="weight of a report of a refusal")] = 0.1
+    forgive_half_life_s: Annotated[Duration, Meta(description="half of a bad score is forgotten after this")] = 30.0

@@ -1,0 +1,1 @@
+"""Fetching beforehand: files and images, onto the seed and onto nodes."""

@@ -1,0 +1,1 @@
+"""What must outlive the process: the ticket secret, the directory of tasks, preheat jobs."""
