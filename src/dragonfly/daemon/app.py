@@ -150,10 +150,11 @@ class Daemon:
     async def _handle(self, request: web.BaseRequest, door: Door) -> web.StreamResponse:
         try:
             return await self._route(request, door)
+        except ConnectionError:  # of the client, or made by us for a body that can't be ended well
+            return abort(request)
         except DragonflyError as error:
             if request.writer.output_size > 0:
-                abort(request)
-                raise ConnectionResetError(str(error)) from error
+                return abort(request)
             self._tracer.emit("request.failed", method=request.method, error=str(error))
             return problem(request, error)
 

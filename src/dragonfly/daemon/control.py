@@ -11,7 +11,7 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -29,6 +29,7 @@ from dragonfly.daemon.downloads import Download, Downloads, failure
 from dragonfly.daemon.policy import Policy, Target, origin_of
 from dragonfly.daemon.problems import status_of
 from dragonfly.daemon.settings import DaemonSettings
+from dragonfly.daemon.stream import abort
 from dragonfly.errors import DragonflyError, SourceError, UsageError
 from dragonfly.net.listen import format_address
 from dragonfly.net.unixsock import caller_of, open_unix
@@ -74,7 +75,7 @@ class Control:
         self._listens = listens
         self._downloads = Downloads(settings.client_timeout)
         self._started = time.monotonic()
-        app = web.Application(client_max_size=_MAX_REQUEST)
+        app = web.Application(client_max_size=_MAX_REQUEST, middlewares=[_quietly])
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/tasks", self._tasks)
         app.router.add_delete("/v1/tasks/{key}", self._forget)
@@ -227,6 +228,17 @@ class Control:
     async def _release(self, request: web.Request) -> web.Response:
         self._downloads.drop(request.match_info["id"])
         return web.Response(status=204)
+
+
+@web.middleware
+async def _quietly(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """A caller that went away is no error of ours."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        return abort(request)
 
 
 def resident_bytes() -> int:

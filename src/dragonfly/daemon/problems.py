@@ -6,9 +6,13 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from dragonfly import __version__
 from dragonfly.errors import CapacityError, DragonflyError, SourceError, SourceUnreachable, UsageError
 
-__all__ = ["problem", "refusal"]
+__all__ = ["SERVER", "problem", "refusal", "status_of"]
+
+#: The Server header of answers that are our own.
+SERVER = f"dragonfly/{__version__}"
 
 #: Codes of the OCI distribution specification, so that registry clients show the sentence.
 _CODES = {
@@ -22,7 +26,8 @@ _CODES = {
 
 def refusal(request: web.BaseRequest, status: int, sentence: str) -> web.Response:
     """`sentence` as a registry's error document for `/v2/` paths, as plain text for others."""
-    headers = CIMultiDict({"X-Dragonfly-Error": sentence.encode("ascii", "replace").decode().replace("\n", " ")[:500]})
+    shown = sentence.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:500]
+    headers = CIMultiDict({"X-Dragonfly-Error": shown, "Server": SERVER})
     if "/v2/" in request.raw_path:
         document = {"errors": [{"code": _CODES.get(status, "UNKNOWN"), "message": sentence}]}
         headers["Content-Type"] = "application/json"

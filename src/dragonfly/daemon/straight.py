@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 
 from dragonfly.daemon.headers import end_to_end
 from dragonfly.daemon.policy import Target
+from dragonfly.daemon.problems import SERVER
 from dragonfly.daemon.stream import abort
 from dragonfly.daemon.upstreams import Upstreams
 from dragonfly.errors import SourceUnreachable
@@ -79,6 +80,7 @@ async def relay(
     """Give the source's answer to the client while it comes in; where it breaks off there it does here."""
     headers = end_to_end(answer.headers)
     headers["X-Dragonfly-Source"] = "pass"
+    headers.setdefault("Server", SERVER)
     if rewrite is not None:
         _rewrite(headers, rewrite)
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)

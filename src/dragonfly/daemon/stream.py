@@ -78,10 +78,14 @@ async def send_bytes(
                 step = max(_LEAST, step // 4)
 
 
-def abort(request: web.BaseRequest) -> None:
-    """End the connection so that the client sees a body that is too short, never a clean end."""
+def abort(request: web.BaseRequest) -> web.Response:
+    """End the connection so that the client sees a body that is too short, never a clean end.
+
+    The handler may return what this returns: aiohttp finds the connection gone, and is silent about it.
+    """
     if request.transport is not None:
         request.transport.abort()
+    return web.Response(status=499, reason="Client Closed Request")
 
 
 async def _sendfile(request: web.BaseRequest, file: IO[bytes], offset: int, count: int) -> None:

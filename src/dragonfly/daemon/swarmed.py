@@ -17,6 +17,7 @@ from dragonfly.core.messages import TaskInfo
 from dragonfly.core.ranges import content_range, parse_ranges
 from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Grant
+from dragonfly.daemon.problems import SERVER
 from dragonfly.daemon.stream import abort, send_bytes
 from dragonfly.errors import DragonflyError
 from dragonfly.telemetry.trace import Tracer
@@ -169,6 +170,7 @@ def _answer(request: web.BaseRequest, content: Content) -> tuple[web.StreamRespo
     """Status and headers, and the body as (bytes before it, start, end) of the content."""
     headers = CIMultiDict(content.headers)
     headers["Accept-Ranges"] = "bytes"
+    headers["Server"] = SERVER
     length = content.length
     if _unchanged(request, content):
         headers.pop("Content-Type", None)
