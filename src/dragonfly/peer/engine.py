@@ -228,6 +228,11 @@ class Engine:
         removed = self.node.store.remove(key)
         return removed or run is not None
 
+    @property
+    def busy(self) -> bool:
+        """Somebody reads, or a neighbour is being served."""
+        return bool(self._readers) or any(run.sessions for run in self._runs.values())
+
     def runs(self) -> list[TaskRun]:
         """Tasks that are pulled or served now."""
         return list(self._runs.values())

@@ -48,4 +48,7 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     source_timeout: Annotated[Duration, Meta(description="longest silence of a source that is borne")] = 30.0
     preheat_streams: Annotated[int, Meta(description="blobs of a preheat that are fetched at once", ge=1)] = 4
+    neighbour_policy: Annotated[
+        str, Meta(description="who becomes whose neighbour: near-random, random, or a plugin's name")
+    ] = "near-random"
     scheduler: SchedulerSettings = SchedulerSettings()
