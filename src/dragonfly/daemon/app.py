@@ -22,7 +22,7 @@ from dragonfly.daemon.ca import CertificateAuthority, normal_host
 from dragonfly.daemon.control import Control
 from dragonfly.daemon.front import Door, Front
 from dragonfly.daemon.mirror import Mirror, split_namespace
-from dragonfly.daemon.policy import Policy, Upstream, is_loopback, port_of, split_host
+from dragonfly.daemon.policy import Policy, is_loopback, port_of, split_host
 from dragonfly.daemon.problems import problem, refusal
 from dragonfly.daemon.proxy import Proxy
 from dragonfly.daemon.settings import DaemonSettings
@@ -30,7 +30,7 @@ from dragonfly.daemon.straight import Straight
 from dragonfly.daemon.stream import abort
 from dragonfly.daemon.swarmed import Swarmed
 from dragonfly.daemon.upstreams import Upstreams
-from dragonfly.errors import DragonflyError, UsageError
+from dragonfly.errors import DragonflyError
 from dragonfly.telemetry.history import History
 from dragonfly.telemetry.trace import Tracer
 
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["Daemon", "Renders"]
 
 #: Settings that a running daemon can't change; a reload names those that differ.
-_NEED_RESTART = ("listen", "tls_listen", "ca_cert", "ca_key", "socket_mode", "head_timeout", "keep_alive", "max_head")
+_NEED_RESTART = (
+    "listen", "tls_listen", "ca_cert", "ca_key", "socket_mode", "head_timeout", "keep_alive", "connect_timeout",
+    "upstream_timeout", "client_timeout", "max_head",
+)  # fmt: skip
 
 
 class Renders(Protocol):
@@ -53,7 +56,6 @@ class _Parts(NamedTuple):
     """What is made anew by a reload, and swapped at once; a request keeps those it began with."""
 
     policy: Policy
-    upstreams: Upstreams
     mirror: Mirror
     proxy: Proxy
     authorizer: Authorizer
@@ -80,7 +82,7 @@ class Daemon:
         self._metrics = metrics
         self._tracer = tracer
         self._swarmed = Swarmed(engine, tracer, settings.client_timeout)
-        self._old: list[Upstreams] = []
+        self._upstreams = Upstreams(settings)
         self._parts = self._made(settings)
         self.ca = CertificateAuthority(
             data_dir / "ca",
@@ -108,7 +110,7 @@ class Daemon:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close_upstreams)
+            stack.push_async_callback(self._upstreams.close)
             await stack.enter_async_context(self.control)
             await stack.enter_async_context(self.front)
             self._stack = stack.pop_all()
@@ -126,24 +128,16 @@ class Daemon:
         """
         parts = self._made(settings)
         waiting = [name for name in _NEED_RESTART if getattr(settings, name) != getattr(self.settings, name)]
-        self._old.append(self._parts.upstreams)
         self._parts = parts
         self.settings = settings
         return waiting
 
     def _made(self, settings: DaemonSettings) -> _Parts:
-        policy = Policy(settings)
-        upstreams = Upstreams(settings)
+        policy, upstreams = Policy(settings), self._upstreams
         authorizer = Authorizer(upstreams, settings)
         straight = Straight(upstreams)
         mirror = Mirror(upstreams, authorizer, straight, self._swarmed)
-        return _Parts(
-            policy, upstreams, mirror, Proxy(upstreams, authorizer, straight, self._swarmed, mirror), authorizer
-        )
-
-    async def _close_upstreams(self) -> None:
-        for upstreams in (*self._old, self._parts.upstreams):
-            await upstreams.close()
+        return _Parts(policy, mirror, Proxy(upstreams, authorizer, straight, self._swarmed, mirror), authorizer)
 
     # ---------------------------------------------------------------- requests
 
@@ -185,7 +179,9 @@ class Daemon:
         if mapped is not None:
             return await parts.mirror.serve(request, parts.policy, mapped, path, namespace, ours)
         if path.startswith("/v2/") or path == "/v2":
-            upstream = self._meant(parts.policy, namespace)
+            upstream = parts.policy.named(namespace) if namespace else parts.policy.default
+            if namespace and not parts.policy.permits(upstream.itself.base):
+                return refusal(request, 403, f"this registry may not be asked for: {namespace}; add it to `permit`")
             return await parts.mirror.serve(request, parts.policy, upstream, path, namespace, ours)
         match path.partition("?")[0]:
             case "/healthz":
@@ -201,19 +197,6 @@ class Daemon:
             f"/metrics; P2P domains: {domains}",
         )
 
-    @staticmethod
-    def _meant(policy: Policy, namespace: str) -> Upstream:
-        if not namespace:
-            return policy.default
-        upstream = policy.named(namespace)
-        base = upstream.itself.base
-        host = split_host(base.partition("://")[2].partition("/")[0])[0]
-        if not policy.permitted.allows(host, port_of(base)):
-            raise UsageError(
-                "this registry may not be asked for", subject=namespace, advice="add it to `permit`, or map it"
-            )
-        return upstream
-
     def _is_own(self, request: web.BaseRequest, host: str, port: int) -> bool:
         """Whether an absolute URL comes back to us: asking it by the proxy would go round in circles."""
         if all(port != listened for _, listened in self.front.addresses):
@@ -222,8 +205,8 @@ class Daemon:
         names = {address for address, _ in self.front.addresses} | ({sockname[0]} if sockname else set())
         return is_loopback(host) or host in names or self._parts.policy.mapped(f"{host}:{port}") is not None
 
-    def _context(self, name: str | None) -> ssl.SSLContext:
-        """A certificate for the name that is asked for, if it is one of ours; else the one for ourselves.
+    def _context(self, name: str | None, address: str) -> ssl.SSLContext:
+        """A certificate for the name that is asked for, if it is one of ours; else one for our `address`.
 
         Not for any name: a CA that signs whatever is asked would fill its directory, and vouch for strangers.
         """
@@ -233,5 +216,4 @@ class Daemon:
                 policy.mapped(name) is not None or policy.is_registry(name) or is_loopback(normal_host(name))
             ):
                 return self.ca.context(name)
-        listened = self.front.addresses[0][0] if self.front.addresses else "127.0.0.1"
-        return self.ca.context("127.0.0.1" if listened in ("0.0.0.0", "::") else listened)
+        return self.ca.context(address)

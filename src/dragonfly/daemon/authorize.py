@@ -18,7 +18,7 @@ import msgspec
 from cachetools import LRUCache, TTLCache
 from multidict import CIMultiDict
 
-from dragonfly.daemon.headers import Headers, credentials_of, end_to_end, fingerprint
+from dragonfly.daemon.headers import ABOUT_CONTENT, Headers, credentials_of, end_to_end, fingerprint
 from dragonfly.daemon.policy import Target
 from dragonfly.daemon.settings import DaemonSettings, UpstreamDown
 from dragonfly.daemon.upstreams import Upstreams
@@ -26,7 +26,7 @@ from dragonfly.errors import SourceUnreachable
 
 __all__ = ["Authorizer", "Grant"]
 
-_MOST = 50_000
+_MOST = 20_000
 #: A HEAD that gets one of these may still be a GET that is allowed: URLs signed for GET only.
 _ASK_BY_GET = frozenset({400, 403, 404, 405, 501})
 #: Conditions and ranges are for the bytes that we send, not for the question whether we may.
@@ -62,6 +62,14 @@ class Authorizer:
         """What the operator's login came to for `url`, where the client brought none."""
         return self._upstreams.authorization(url, target)
 
+    def forget(self, urls: Sequence[tuple[str, Target]]) -> None:
+        """The content may be gone: ask again, whoever comes."""
+        gone = {url for url, _ in urls}
+        for key in [key for key in self._granted if key[0] in gone]:
+            self._granted.pop(key, None)
+        for url in gone:
+            self._public.pop(url, None)
+
     @asynccontextmanager
     async def check(
         self,
@@ -75,14 +83,14 @@ class Authorizer:
         """A Grant, or the answer of the source that is to be passed on to the client.
 
         `urls`: where the content may be asked for, in order; the last one's word counts.
-        `method` is the client's: a refused GET is asked again as a GET, so that the client sees
-        the body of the refusal. `follow`: redirects are ours to follow; otherwise they are an
+        `method` is the client's: a HEAD is always asked, and a refused GET is asked again as a GET,
+        so that the client sees the body of the refusal. `follow`: redirects are ours to follow; otherwise they are an
         answer for the client. Raises SourceUnreachable where nobody answers.
         """
         asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
         asked["Accept-Encoding"] = "identity"
         who = fingerprint(credentials_of(headers))
-        for url, _ in urls:
+        for url, _ in urls if method == "GET" else ():
             if (url, who) in self._granted:
                 yield self._granted[url, who]
                 return
@@ -160,4 +168,4 @@ class Authorizer:
 
 
 def _told(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:
-    return tuple(end_to_end(response.headers, drop=("content-length", "content-range", "date", "set-cookie")).items())
+    return tuple((key, value) for key, value in response.headers.items() if key.lower() in ABOUT_CONTENT)

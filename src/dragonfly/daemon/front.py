@@ -52,8 +52,8 @@ Handler = Callable[[web.BaseRequest, Door], Awaitable[web.StreamResponse]]
 class Front:
     """`async with`: listens from its start.
 
-    `contexts` gives a TLS context for the name that a client asks for (None: it named none), `mint`
-    one for a host of the hijack list, `policy` what holds now.
+    `contexts` gives a TLS context for the name that a client asks for (None: it named none) at one of our
+    addresses, `mint` one for a host of the hijack list, `policy` what holds now.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Front:
         *,
         handler: Handler,
         policy: Callable[[], Policy],
-        contexts: Callable[[str | None], ssl.SSLContext],
+        contexts: Callable[[str | None, str], ssl.SSLContext],
         mint: Callable[[str], ssl.SSLContext],
         tracer: Tracer,
     ) -> None:
@@ -92,7 +92,7 @@ class Front:
         self.addresses = [sock.getsockname()[:2] for sock in self._listeners]
         self._plain = self._server(Door())
         self._secure = self._server(Door(tls=True))
-        self._context = sni_context(self._contexts)
+        self._by_address: dict[str, ssl.SSLContext] = {}
         for sock, meet in listeners:
             self._spawn(accept_forever(sock, functools.partial(self._take, meet)))
         return self
@@ -132,7 +132,7 @@ class Front:
     async def _anything(self, sock: socket.socket) -> None:
         match await sniff(sock, self._settings.head_timeout):
             case Speaks.TLS:
-                await self._hand_over(sock, self._secure, self._context)
+                await self._tls_only(sock)
             case Speaks.CONNECT:
                 await self._connect(sock)
             case Speaks.HTTP:
@@ -141,7 +141,12 @@ class Front:
                 sock.close()
 
     async def _tls_only(self, sock: socket.socket) -> None:
-        await self._hand_over(sock, self._secure, self._context)
+        address = sock.getsockname()[0]
+        context = self._by_address.get(address)
+        if context is None:
+            context = sni_context(lambda name: self._contexts(name, address))
+            self._by_address[address] = context
+        await self._hand_over(sock, self._secure, context)
 
     async def _connect(self, sock: socket.socket) -> None:
         settings, policy = self._settings, self._policy()

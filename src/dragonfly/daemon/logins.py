@@ -46,7 +46,7 @@ class Logins:
 
     def __init__(self, send: Send, clock: Callable[[], float] = time.monotonic) -> None:
         self._send = send
-        self._kept: TLRUCache[tuple[str, str, str], _Kept] = TLRUCache(
+        self._kept: TLRUCache[tuple[str, Login, str], _Kept] = TLRUCache(
             1024, lambda _key, kept, now: now + 0.8 * kept.life_s, timer=clock
         )
 
@@ -54,7 +54,7 @@ class Logins:
         self, method: str, url: str, headers: CIMultiDict[str], target: Target, login: Login
     ) -> aiohttp.ClientResponse:
         """The answer to a request made in the operator's name, a refusal too."""
-        where = (target.netloc, login.username, _repository(url))
+        where = (target.netloc, login, _repository(url))
         kept = self._kept.get(where)
         response = await self._send(method, url, _with(headers, kept), target.trust)
         if response.status != 401:
@@ -68,7 +68,7 @@ class Logins:
 
     def header(self, url: str, target: Target, login: Login) -> str:
         """The Authorization that let the last such request in, or nothing."""
-        kept = self._kept.get((target.netloc, login.username, _repository(url)))
+        kept = self._kept.get((target.netloc, login, _repository(url)))
         return kept.header if kept is not None else ""
 
     async def _answer(self, challenges: list[str], target: Target, login: Login) -> _Kept | None:

@@ -46,6 +46,8 @@ class Mirror:
         digest = blob_digest(path)
         rewrite = rewriter(urls[-1][1].base, ours, namespace)
         if digest is None or request.method not in ("GET", "HEAD"):
+            if digest is not None and request.method == "DELETE":
+                self._authorizer.forget(urls)
             return await self._straight.pass_on(request, urls, rewrite=rewrite)
         if not by_swarm:
             return await self._straight.pass_on(request, urls, follow=True)

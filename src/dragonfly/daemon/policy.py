@@ -100,6 +100,10 @@ class Policy:
         host = host.lower()
         return self._maps.get(host) or self._maps.get(split_host(host)[0])
 
+    def permits(self, url: str) -> bool:
+        """Whether the white list lets the host of this URL be asked; ValueError where its port is no number."""
+        return self.permitted.allows(split_host(_netloc(url))[0], port_of(url))
+
     def is_registry(self, host: str) -> bool:
         """Whether the settings say anything of this registry."""
         return host.lower() in self._entries

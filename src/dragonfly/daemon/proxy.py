@@ -45,7 +45,7 @@ class Proxy:
         host, _ = split_host(origin_of(url).partition("://")[2])
         if not host:
             return refusal(request, 400, f"not a URL that can be fetched: {url[:200]}")
-        if not policy.permitted.allows(host, port_of(url)):
+        if not policy.permits(url):
             return refusal(
                 request,
                 403,

@@ -7,6 +7,7 @@ could otherwise not come back (`Rewrite`).
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ __all__ = ["Rewrite", "Straight", "relay", "rewriter"]
 Rewrite = Callable[[str], str]
 
 _LINK = re.compile(r"<([^<>]*)>")
+#: A client that takes nothing for so long is dropped.
+_STALL_S = 300.0
 _BODILESS = frozenset({204, 304})
 
 
@@ -91,7 +94,8 @@ async def relay(
     if not empty:
         try:
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                async with asyncio.timeout(_STALL_S):
+                    await response.write(chunk)
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):
             abort(request)
             raise ConnectionResetError("the source broke off in its answer") from None

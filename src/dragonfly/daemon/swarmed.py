@@ -17,6 +17,7 @@ from dragonfly.core.messages import TaskInfo
 from dragonfly.core.ranges import content_range, parse_ranges
 from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Grant
+from dragonfly.daemon.headers import ABOUT_CONTENT
 from dragonfly.daemon.problems import SERVER
 from dragonfly.daemon.stream import abort, send_bytes
 from dragonfly.errors import DragonflyError
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
     from dragonfly.peer.pull import Pull
 
 __all__ = ["NotBegun", "Swarmed"]
-
-#: Headers of the source that a client gets; the rest is about another transfer than this one.
-_KEPT = (
-    "cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "etag",
-    "expires", "last-modified", "x-linked-etag", "x-linked-size", "x-repo-commit",
-)  # fmt: skip
 
 
 class NotBegun(DragonflyError):
@@ -146,7 +141,7 @@ class Swarmed:
 
 
 def described(length: int, source: dict[str, str], told: dict[str, str]) -> Content:
-    headers = {key: value for key, value in source.items() if key.lower() in _KEPT}
+    headers = {key: value for key, value in source.items() if key.lower() in ABOUT_CONTENT}
     lower = {key.lower(): key for key in headers}
     for key, value in told.items():
         headers.pop(lower.get(key.lower(), ""), None)

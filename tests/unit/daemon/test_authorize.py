@@ -62,6 +62,27 @@ async def test_a_yes_is_remembered_per_credentials_and_a_no_is_not(world: World)
     assert (await fetch(world, digest, basic("bob", "b")))[0] == 200
 
 
+async def test_what_is_deleted_through_us_is_gone_at_once(world: World) -> None:
+    await world.start()
+    digest = world.registry.add(BLOB)
+    url = f"{world.url}/v2/x/blobs/{digest}"
+    assert (await fetch(world, digest, {}, "x"))[0] == 200
+    async with world.client.delete(url) as answer:
+        assert answer.status == 200
+    del world.registry.blobs[digest]
+    assert (await fetch(world, digest, {}, "x"))[0] == 404
+
+
+async def test_a_head_is_always_the_registrys_word(world: World) -> None:
+    await world.start()
+    digest = world.registry.add(BLOB)
+    url = f"{world.url}/v2/x/blobs/{digest}"
+    assert (await fetch(world, digest, {}, "x"))[0] == 200
+    del world.registry.blobs[digest]
+    async with world.client.head(url) as answer:
+        assert answer.status == 404
+
+
 async def test_a_right_that_is_withdrawn_ends(world: World) -> None:
     digest = await private(world, authorized_for=0.0)
     world.registry.users["ann"][1].clear()
