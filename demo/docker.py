@@ -53,6 +53,8 @@ def _run(console: Console, world: World, count: int, image: Image, rate: int) ->
         push(registry.node, image, registry)
         registry.node.limit(rate * 8 / 1e6)
         nodes = world.nodes(count)
+        for node in nodes:
+            node.knows(**{_DOMAIN: "127.0.0.1"})
         dockers = [Docker(node, "--insecure-registry", registry.host) for node in nodes]
     pids = [docker.process.pid for docker in dockers]
     native = _pull(console, dockers, registry, image, registry.host, "native")
@@ -63,7 +65,6 @@ def _run(console: Console, world: World, count: int, image: Image, rate: int) ->
         for daemon in world.daemons(
             nodes, supernode, "--tls-listen", "127.0.0.1:443", "--map", f"{_DOMAIN}={registry.url}"
         ):
-            daemon.node.knows(**{_DOMAIN: "127.0.0.1"})
             daemon.trust_in(f"/etc/docker/certs.d/{_DOMAIN}")
     ours = _pull(console, dockers, registry, image, _DOMAIN, "Dragonfly")
     if [docker.process.pid for docker in dockers] != pids:

@@ -52,7 +52,7 @@ class Docker:
         self.process: Process = node.start(
             "dockerd", DOCKERD, "--data-root", node.home / "docker", "--exec-root", "/run/docker",
             "--pidfile", "/run/docker.pid", "--host", "unix:///run/docker.sock", "--iptables=false",
-            "--ip-forward=false", "--bridge=none", "--storage-driver", driver, "--max-download-attempts", "5",
+            "--ip-forward=false", "--bridge=none", "--storage-driver", driver, "--log-level", "warn",
             *options, env=env,
         )  # fmt: skip
         wait_for(

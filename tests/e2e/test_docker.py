@@ -30,8 +30,14 @@ def supernode(world: World) -> Supernode:
 
 @pytest.fixture(scope="module")
 def dockers(world: World) -> list[Docker]:
-    """Three nodes where dockerd runs before anything of Dragonfly is there."""
-    return [Docker(node) for node in world.nodes(3)]
+    """Three nodes where dockerd runs before anything of Dragonfly is there.
+
+    But for the domain's name: Go looks at a changed /etc/hosts only 5 s after it last did.
+    """
+    nodes = world.nodes(3)
+    for node in nodes:
+        node.knows(**{DOMAIN: "127.0.0.1"})
+    return [Docker(node) for node in nodes]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,6 @@ def daemons(world: World, dockers: list[Docker], registry: Registry, supernode: 
     nodes = [docker.node for docker in dockers]
     made = world.daemons(nodes, supernode, "--tls-listen", "127.0.0.1:443", "--map", f"{DOMAIN}={registry.url}")
     for daemon in made:
-        daemon.node.knows(**{DOMAIN: "127.0.0.1"})
         daemon.trust_in(f"/etc/docker/certs.d/{DOMAIN}")
     return made
 
@@ -92,11 +97,12 @@ def test_a_pull_goes_on_while_the_supernode_dies(world: World, storage: Path, im
     registry = world.net.nodes["registry"]
     supernode = world.supernode(name="mortal", mbit=40)
     nodes = [world.node(f"m{i}", mbit=40) for i in range(3)]
+    for node in nodes:
+        node.knows(**{DOMAIN: "127.0.0.1"})
     dockers = [Docker(node) for node in nodes]
     for daemon in world.daemons(
         nodes, supernode, "--tls-listen", "127.0.0.1:443", "--map", f"{DOMAIN}=http://{registry.ip}:5000"
     ):
-        daemon.node.knows(**{DOMAIN: "127.0.0.1"})
         daemon.trust_in(f"/etc/docker/certs.d/{DOMAIN}")
     reference = f"{DOMAIN}/{app.name}:{app.tag}"
     before = [node.received() for node in nodes]
