@@ -80,6 +80,7 @@ class Proxy:
         except NotBegun as failure:
             if grant.unasked:
                 raise failure.__cause__ or failure from None
+            self._authorizer.forget(urls)
             return await self._pass_on(request, urls)
 
     async def _pass_on(self, request: web.BaseRequest, urls: list[tuple[str, Target]]) -> web.StreamResponse:

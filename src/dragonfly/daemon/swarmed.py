@@ -71,6 +71,8 @@ class Swarmed:
         try:
             async with await self._opened(spec) as pull:
                 info = await self._described(pull)
+                if not spec.digest and is_another(grant, info):
+                    raise NotBegun("the source has another content by now", subject=spec.shown_url)
                 content = described(info.length, _both(grant, info), told)
                 response, parts = _answer(request, content)
                 response.headers["X-Dragonfly-Task"] = pull.key
@@ -138,6 +140,18 @@ class Swarmed:
             seconds=self._clock() - began,
             error=error,
         )
+
+
+def is_another(grant: Grant, info: TaskInfo) -> bool:
+    """Whether the source, which was asked for this client, tells of another version than the swarm has."""
+    if grant.unasked:
+        return False
+    headers = {key.lower(): value for key, value in info.headers.items()}
+    for name in ("etag", "last-modified"):
+        now, then = grant.header(name), headers.get(name, "")
+        if now and then:
+            return now.removeprefix("W/") != then.removeprefix("W/")
+    return grant.length is not None and grant.length != info.length
 
 
 def described(length: int, source: dict[str, str], told: dict[str, str]) -> Content:
