@@ -79,18 +79,20 @@ class Authorizer:
         *,
         follow: bool,
         when_down: UpstreamDown,
+        remembered: bool = True,
     ) -> AsyncIterator[Grant | aiohttp.ClientResponse]:
         """A Grant, or the answer of the source that is to be passed on to the client.
 
         `urls`: where the content may be asked for, in order; the last one's word counts.
         `method` is the client's: a HEAD is always asked, and a refused GET is asked again as a GET,
         so that the client sees the body of the refusal. `follow`: redirects are ours to follow; otherwise they are an
-        answer for the client. Raises SourceUnreachable where nobody answers.
+        answer for the client. `remembered`: an earlier yes will do, for the content can't have changed.
+        Raises SourceUnreachable where nobody answers.
         """
         asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
         asked["Accept-Encoding"] = "identity"
         who = fingerprint(credentials_of(headers))
-        for url, _ in urls if method == "GET" else ():
+        for url, _ in urls if method == "GET" and remembered else ():
             if (url, who) in self._granted:
                 yield self._granted[url, who]
                 return

@@ -205,6 +205,7 @@ class Control:
             CIMultiDict(spec.headers),
             follow=True,
             when_down=policy.settings.when_upstream_down,
+            remembered=bool(spec.digest),
         ) as grant:
             if isinstance(grant, aiohttp.ClientResponse):
                 raise SourceError(

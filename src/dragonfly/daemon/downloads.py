@@ -67,7 +67,7 @@ class Download:
         while position < self.end:
             try:
                 async with asyncio.timeout(max(0.01, told + _TELL_S - now)):
-                    position = min(self.end, await pull.available(position))
+                    position = min(self.end, await pull.available(position, part=not whole))
                 pull.at(position)
             except TimeoutError:
                 pass
@@ -126,7 +126,8 @@ class Downloads:
         response = web.StreamResponse(status=206 if ranges else 200, headers=headers)
         await response.prepare(request)
         try:
-            await send_bytes(request, response, pull, start, end, self._timeout_s)
+            part = end - start < info.length
+            await send_bytes(request, response, pull, start, end, timeout_s=self._timeout_s, part=part)
         except (DragonflyError, OSError) as error:
             abort(request)
             raise ConnectionResetError(str(error)) from error

@@ -62,7 +62,12 @@ class Proxy:
         if request.method == "HEAD":
             return await self._pass_on(request, urls)
         async with self._authorizer.check(
-            urls, "GET", request.headers, follow=False, when_down=policy.settings.when_upstream_down
+            urls,
+            "GET",
+            request.headers,
+            follow=False,
+            when_down=policy.settings.when_upstream_down,
+            remembered=False,
         ) as grant:
             if isinstance(grant, aiohttp.ClientResponse):
                 return await relay(request, grant)
@@ -80,7 +85,6 @@ class Proxy:
         except NotBegun as failure:
             if grant.unasked:
                 raise failure.__cause__ or failure from None
-            self._authorizer.forget(urls)
             return await self._pass_on(request, urls)
 
     async def _pass_on(self, request: web.BaseRequest, urls: list[tuple[str, Target]]) -> web.StreamResponse:

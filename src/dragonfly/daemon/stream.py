@@ -27,7 +27,7 @@ class Readable(Protocol):
 
     def at(self, offset: int) -> None: ...
 
-    async def available(self, offset: int) -> int: ...
+    async def available(self, offset: int, *, part: bool = False) -> int: ...
 
     def fileno(self) -> int: ...
 
@@ -38,22 +38,25 @@ async def send_bytes(
     pull: Readable,
     start: int,
     end: int,
+    *,
     timeout_s: float,
+    part: bool,
 ) -> None:
-    """Send bytes [start, end) of the pull as part of the body of `response`, which is prepared already.
+    """Send bytes [start, end) of the pull as (some of) the body of `response`, which is prepared already.
 
+    `part`: the client did not ask for the whole, so that its last byte need not wait for the whole's check.
     Raises what makes the pull fail, ConnectionError where the client is gone, TimeoutError where it stalls.
     """
     if start >= end:
         return
     pull.at(start)
-    ready = await pull.available(start)
+    ready = await pull.available(start, part=part)
     plain = request.transport is not None and request.transport.get_extra_info("sslcontext") is None
     if not plain:
         position = start
         while position < end:
             if ready <= position:
-                ready = await pull.available(position)
+                ready = await pull.available(position, part=part)
             block = os.pread(pull.fileno(), min(_BLOCK, ready - position, end - position), position)
             if not block:
                 raise OSError(f"the store's file ends at byte {position} of {end}")
@@ -65,7 +68,7 @@ async def send_bytes(
         position, step = start, _FIRST
         while position < end:
             if ready <= position:
-                ready = await pull.available(position)
+                ready = await pull.available(position, part=part)
             count = min(step, ready - position, end - position)
             began = time.monotonic()
             async with asyncio.timeout(timeout_s):

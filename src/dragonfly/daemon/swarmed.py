@@ -84,7 +84,8 @@ class Swarmed:
                         for head, start, end in parts:
                             if head:
                                 await response.write(head)
-                            await send_bytes(request, response, pull, start, end, self._timeout_s)
+                            part = end - start < info.length
+                            await send_bytes(request, response, pull, start, end, timeout_s=self._timeout_s, part=part)
                             sent += end - start
                     await response.write_eof()
                 except asyncio.CancelledError:

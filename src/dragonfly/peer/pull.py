@@ -65,10 +65,11 @@ class Pull:
         if run.blob is not None and 0 <= offset < run.layout.length:
             run.feed(ev.ReaderAt(self._number, run.layout.at(offset)))
 
-    async def available(self, offset: int) -> int:
+    async def available(self, offset: int, *, part: bool = False) -> int:
         """Wait for verified bytes at `offset` and return their end (exclusive). Raises what made the pull fail.
 
-        Beyond the last byte: the length.
+        Beyond the last byte: the length. A reader of the whole gets the last byte when the whole is checked;
+        one of a `part`, which could not check the whole itself either, as soon as its pieces are.
         """
         await self.described()
         run = self._run
@@ -77,7 +78,7 @@ class Pull:
         assert run.download is not None
         self.at(offset)
         while True:
-            end = await run.readers.available(run.layout, run.download.pieces.have, run.sealed, offset)
+            end = await run.readers.available(run.layout, run.download.pieces.have, run.sealed or part, offset)
             if end is not None:
                 return end
 

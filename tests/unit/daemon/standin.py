@@ -114,7 +114,7 @@ class StandInPull:
     def at(self, offset: int) -> None:
         pass
 
-    async def available(self, offset: int) -> int:
+    async def available(self, offset: int, *, part: bool = False) -> int:
         engine, length = self._engine, (await self.described()).length
         if engine.break_at is not None and offset >= engine.break_at:
             raise SourceUnreachable("the source broke off", subject=self.spec.shown_url)

@@ -185,7 +185,7 @@ async def test_a_reload_does_not_touch_a_running_pull(world: World) -> None:
 
 async def test_an_older_copy_of_the_swarm_is_not_given(world: World) -> None:
     """The engine's copies are as old as it thinks right; what the source says to this client counts."""
-    await prepared(world, authorized_for=0.0)
+    await prepared(world)
     url = f"{world.registry.origin}/files/a"
     for body, tag, source in ((BODY, '"v1"', "origin"), (BODY[:1000], '"v2"', "pass"), (BODY, '"v1"', "cache")):
         world.registry.files["/files/a"] = (body, {"ETag": tag})
