@@ -341,7 +341,7 @@ def make_repository(site: Nginx, node: Node) -> Path:
     (build / "DEBIAN" / "control").write_text(control + "Description: a probe\n")
     folder.mkdir(parents=True)
     package = folder / "dfprobe_1.0_all.deb"
-    node.run("dpkg-deb", "-q", "--root-owner-group", "-b", build, package)
+    node.run("dpkg-deb", "--root-owner-group", "-b", build, package)
     data = package.read_bytes()
     packages = (
         f"{control}Filename: ./{package.name}\nSize: {len(data)}\n"

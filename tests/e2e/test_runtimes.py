@@ -57,12 +57,13 @@ def node(daemons: list[Daemon]) -> Node:
     return daemons[0].node
 
 
+@pytest.fixture(scope="module")
+def containerds(daemons: list[Daemon]) -> list[Containerd]:
+    return [Containerd(daemon.node) for daemon in daemons]
+
+
 @pytest.mark.needs("containerd", "ctr")
 class TestContainerd:
-    @pytest.fixture(scope="class")
-    def containerds(self, daemons: list[Daemon]) -> list[Containerd]:
-        return [Containerd(daemon.node) for daemon in daemons]
-
     def test_mirror_for_all_registries_with_ns(
         self, containerds: list[Containerd], registry: Registry, images: dict[str, Image]
     ) -> None:
