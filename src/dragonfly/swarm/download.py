@@ -74,6 +74,7 @@ class Download:
         self._settings = settings
         self._rng = rng
         self._readers: dict[int, int] = {}
+        self._turn = 0
         self._source_open = False
         self._source_asked: dict[int, int] = {}
         self._progress_at = now
@@ -234,16 +235,16 @@ class Download:
     # ---------------------------------------------------------------- asking
 
     def _head(self) -> int:
-        """The first missing piece that a reader will need; the first missing one without readers."""
+        """The next missing piece of a reader, each reader's in its turn; the first missing one without readers.
+
+        In turn, and not the lowest: else one that reads the end waits for one that reads the whole.
+        """
         missing = self.pieces.missing
-        best = -1
-        for at in self._readers.values():
-            ahead = missing >> at
-            if ahead:
-                head = at + bitmap.lowest(ahead)
-                if best < 0 or head < best:
-                    best = head
-        return best if best >= 0 else bitmap.lowest(missing)
+        heads = {at + bitmap.lowest(ahead) for at in self._readers.values() if (ahead := missing >> at)}
+        if not heads:
+            return bitmap.lowest(missing)
+        self._turn += 1
+        return sorted(heads)[self._turn % len(heads)]
 
     def _span(self, parent: Parent, now: float) -> int:
         """Pieces in one request to `parent`: so much that messages stay rare on fast links."""
