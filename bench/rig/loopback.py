@@ -44,6 +44,12 @@ class Daemon:
     def pid(self) -> int:
         return self.process.pid
 
+    def stop(self) -> None:
+        """End it and remove its store, so that its memory is free for the next one."""
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class Loopback:
     """Context manager: everything runs in `work`, and ends with the block."""

@@ -31,6 +31,7 @@ from dragonfly.daemon.stream import abort
 from dragonfly.daemon.swarmed import Swarmed
 from dragonfly.daemon.upstreams import Upstreams
 from dragonfly.errors import DragonflyError
+from dragonfly.net.listen import format_address
 from dragonfly.telemetry.history import History
 from dragonfly.telemetry.trace import Tracer
 
@@ -157,7 +158,7 @@ class Daemon:
         if door.origin:
             path = target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
             return await parts.proxy.serve(request, parts.policy, door.origin + path, door.hijacked)
-        host = request.headers.get("Host", "")
+        host = request.headers.get("Host") or self._dialled(request)
         if target.startswith(("http://", "https://", "HTTP://", "HTTPS://")):
             try:
                 port, netloc = port_of(target), target.split("/", 3)[2]
@@ -204,6 +205,12 @@ class Daemon:
         sockname = request.transport.get_extra_info("sockname") if request.transport is not None else None
         names = {address for address, _ in self.front.addresses} | ({sockname[0]} if sockname else set())
         return is_loopback(host) or host in names or self._parts.policy.mapped(f"{host}:{port}") is not None
+
+    @staticmethod
+    def _dialled(request: web.BaseRequest) -> str:
+        """Our address as the client dialled it: what it means who names no Host."""
+        sockname = request.transport.get_extra_info("sockname") if request.transport is not None else None
+        return format_address(*sockname[:2]) if sockname else ""
 
     def _context(self, name: str | None, address: str) -> ssl.SSLContext:
         """A certificate for the name that is asked for, if it is one of ours; else one for our `address`.

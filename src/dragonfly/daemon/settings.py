@@ -103,7 +103,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
     socket_mode: Annotated[str, Meta(description="permission bits of the control socket, octal")] = "0660"
     head_timeout: Annotated[Duration, Meta(description="for a client's first bytes and its request head")] = 60.0
-    keep_alive: Annotated[Duration, Meta(description="an idle client connection is kept this long")] = 75.0
+    keep_alive: Annotated[Duration, Meta(description="an idle client connection is kept this long")] = 300.0
     connect_timeout: Annotated[Duration, Meta(description="for a connection to a source or through a tunnel")] = 10.0
     upstream_timeout: Annotated[Duration, Meta(description="longest silence of a source that is borne")] = 300.0
     client_timeout: Annotated[Duration, Meta(description="a client that takes no byte for so long is dropped")] = 300.0

@@ -26,6 +26,8 @@ __all__ = ["Upstreams"]
 
 _READ_BUFFER = 1024 * 1024
 _MAX_REDIRECTS = 10
+#: Methods that may be sent again where a kept connection turns out to be closed (RFC 9110 §9.2.2).
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -99,7 +101,7 @@ class Upstreams:
     ) -> aiohttp.ClientResponse:
         session = self._open()
         context: ssl.SSLContext | bool = client_context(trust) if url.startswith("https:") else True
-        attempts = 1 if body is not None else 2
+        attempts = 2 if body is None and method in _REPEATABLE else 1
         while True:
             attempts -= 1
             try:
