@@ -3,7 +3,8 @@
     DragonflyError
     ├── UsageError       fix the command, the request or the configuration
     ├── SourceError      the source refused or failed (has its HTTP status, if it gave one)
-    │   └── SourceUnreachable   no usable answer at all: trying again may help
+    │   ├── SourceUnreachable   no usable answer at all: trying again may help
+    │   └── UnsizedError        no length is known: it can be passed on, not shared
     ├── PeerError        another node failed: try another parent
     ├── IntegrityError   bytes do not match their digest: never served, never kept
     ├── CapacityError    no disk or no slot: free some, or raise the limit
@@ -23,6 +24,7 @@ __all__ = [
     "SourceError",
     "SourceUnreachable",
     "StoppedError",
+    "UnsizedError",
     "UsageError",
 ]
 
@@ -73,6 +75,10 @@ class SourceError(DragonflyError):
 
 class SourceUnreachable(SourceError):
     """The source could not be reached, or broke off, or failed with a 5xx: worth another try."""
+
+
+class UnsizedError(SourceError):
+    """The source does not say how long its content is: it can be passed on, but not shared in pieces."""
 
 
 class PeerError(DragonflyError):

@@ -29,8 +29,7 @@ def reference_text() -> str:
     parts = [_HEAD]
     for command in (SUPERNODE, DAEMON, DFGET):
         parts.append(f"\n## {command.name}\n")
-        for kind in command.flat:
-            parts.append(_table(kind))
+        parts += [_table(kind) for kind in command.flat]
     seen: dict[str, type[msgspec.Struct]] = {}
     for command in (SUPERNODE, DAEMON):
         seen |= command.sections

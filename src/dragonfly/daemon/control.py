@@ -158,7 +158,7 @@ class Control:
                 spec = await self._admitted(request, asked.spec)
             except ValueError as error:  # a port that is no number, say
                 raise UsageError("not a URL that can be fetched", advice=str(error)) from None
-            pull = await self._engine.open(spec, pattern=pattern, back_to_source=asked.back_to_source)
+            pull = await self._engine.open(spec, pattern=pattern, back_to_source=asked.back_to_source, rate=asked.rate)
         except DragonflyError as error:
             return _failed(error, status_of(error))
         download = Download(secrets.token_hex(8), pull, asked.start, asked.end)

@@ -33,10 +33,16 @@ class BackToSource:
         """Why this node reads the source although it has a swarm; empty for a seed."""
         self._run = run
         self._reads: SourceReads | None = None
+        self._throttles = run.node.throttles(run.limit)
 
     @property
     def described(self) -> Described | None:
         return self._reads.described if self._reads is not None else None
+
+    @property
+    def held_s(self) -> float:
+        """Time for which a limit held reads back."""
+        return sum(throttle.waited_s for throttle in self._throttles)
 
     @property
     def read_any(self) -> bool:
@@ -114,7 +120,7 @@ class BackToSource:
                 run.node.reading,
                 timeout_s=run.node.settings.source_timeout_s,
                 attempts=run.node.settings.source_attempts,
-                throttles=run.node.throttles(),
+                throttles=self._throttles,
             )
         return self._reads
 

@@ -141,9 +141,12 @@ class Engine:
 
     # ---------------------------------------------------------------- pulls
 
-    async def open(self, spec: TaskSpec, *, pattern: Pattern = Pattern.P2P, back_to_source: bool = True) -> Pull:
+    async def open(
+        self, spec: TaskSpec, *, pattern: Pattern = Pattern.P2P, back_to_source: bool = True, rate: int = 0
+    ) -> Pull:
         """Begin to read a task, or join in where it is being pulled already. Close what it returns.
 
+        `rate`: bytes/s of this task at most, 0 for no limit; the first to ask for a task decides.
         What is wrong with it is raised by the Pull's own calls.
         """
         if self._closing:
@@ -161,7 +164,7 @@ class Engine:
             policy = self.settings.source_policy
             if not back_to_source and policy is SourcePolicy.FALLBACK:
                 policy = SourcePolicy.NEVER
-            run = self._runs[spec.key] = TaskRun(self.node, spec, policy, pattern)
+            run = self._runs[spec.key] = TaskRun(self.node, spec, policy, pattern, TokenBucket(rate))
             run.start()
             self._spawn(self._keep_result(run))
         self._readers[run] = self._readers.get(run, 0) + 1

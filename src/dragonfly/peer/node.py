@@ -42,8 +42,9 @@ class Node:
     """How a seed, which describes its tasks itself, knows their tickets."""
     rng: Random = field(default_factory=Random)
 
-    def throttles(self) -> tuple[Throttle, ...]:
-        return tuple(Throttle(bucket) for bucket in (self.download_limit, self.origin_limit) if bucket.rate)
+    def throttles(self, *more: TokenBucket) -> tuple[Throttle, ...]:
+        """What reads of a source keep to; `more`: the task's own limits."""
+        return tuple(Throttle(bucket) for bucket in (self.download_limit, self.origin_limit, *more) if bucket.rate)
 
     def now(self) -> float:
         """Seconds, monotonic: the event loop's clock."""

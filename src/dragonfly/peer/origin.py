@@ -31,6 +31,8 @@ class Throttle:
 
     def __init__(self, bucket: TokenBucket) -> None:
         self.bucket = bucket
+        self.waited_s = 0.0
+        """Time for which it held reads back, all together."""
         self._lock = threading.Lock()
 
     def take(self, count: int, stop: threading.Event) -> None:
@@ -42,6 +44,7 @@ class Throttle:
                 if not wait:
                     self.bucket.take(count, time.monotonic())
                     return
+            self.waited_s += min(wait, 0.5)
             if stop.wait(min(wait, 0.5)):
                 return
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from dragonfly.core.messages import TaskInfo
+import msgspec
+
+from dragonfly.core.messages import BytesBy, TaskInfo
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.peer.report import Result
 from dragonfly.peer.runner import TaskRun
@@ -27,6 +29,7 @@ class Pull:
         self._number = next(_numbers)
         self._closed = False
         self._cached = run.sealed
+        self._opened_at = run.node.now()
 
     @property
     def key(self) -> TaskKey:
@@ -92,15 +95,25 @@ class Pull:
         await self._run.ended.wait()
         if self._run.error is not None:
             raise self._run.error
-        return self._run.result()
+        return self.result()
 
     def introduce(self) -> None:
         """A seed says (again) what the task is: the supernode may have forgotten, or doubt it."""
         self._run.introduce()
 
     def result(self) -> Result:
-        """How it stands now."""
-        return self._run.result()
+        """How it stands now, as this reader sees it: what was here before it came is from the cache."""
+        result = self._run.result()
+        if not self._cached:
+            return result
+        return msgspec.structs.replace(
+            result,
+            seconds=self._run.node.now() - self._opened_at,
+            received=BytesBy(cache=result.length),
+            bound="cache",
+            efficiency=0.0,
+            fallback="",
+        )
 
     def close(self) -> None:
         if not self._closed:

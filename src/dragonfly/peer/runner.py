@@ -30,6 +30,7 @@ from dragonfly.core.messages import (
     TroubleKind,
 )
 from dragonfly.core.pieces import PieceLayout
+from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskSpec
 from dragonfly.core.validators import Validators
 from dragonfly.errors import DragonflyError, IntegrityError, SourceError, StoppedError
@@ -53,8 +54,12 @@ __all__ = ["TaskRun"]
 class TaskRun:
     """One task while it is pulled and served. `readers_count` is kept by the engine's Pulls."""
 
-    def __init__(self, node: Node, spec: TaskSpec, policy: SourcePolicy, pattern: Pattern) -> None:
+    def __init__(
+        self, node: Node, spec: TaskSpec, policy: SourcePolicy, pattern: Pattern, limit: TokenBucket | None = None
+    ) -> None:
         self.node = node
+        self.limit = limit or TokenBucket(0)
+        """Of this task alone."""
         self.spec = spec
         self.key = spec.key
         self.policy = policy
@@ -162,7 +167,13 @@ class TaskRun:
                 settings, source_streams=1, source_unit=max(1, info.length) + info.piece_size
             )
         self.download = Download(
-            blob.layout, settings, self.node.rng, have=blob.have, known=known_pieces(blob), now=now
+            blob.layout,
+            settings,
+            self.node.rng,
+            have=blob.have,
+            known=known_pieces(blob),
+            now=now,
+            limits=tuple(limit for limit in (self.limit, self.node.download_limit) if limit.rate),
         )
         self.meeting = Meeting(
             self.node,
@@ -223,6 +234,7 @@ class TaskRun:
             return
         meeting.sample()
         self.feed(ev.Tick())
+        self.meter.limited_s = download.paced_s + self.source.held_s
         stalled = download.stalled_for(self.node.now())
         if stalled > 2 * self.node.settings.swarm.tick_s:
             self.meter.idle_s += self.node.settings.swarm.tick_s

@@ -12,16 +12,12 @@ import tenacity
 
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskSpec
-from dragonfly.errors import SourceError, SourceUnreachable, StoppedError
+from dragonfly.errors import SourceUnreachable, StoppedError, UnsizedError
 from dragonfly.peer.origin import Throttle, read_run
 from dragonfly.source.base import Described, Source, SourceRequest, SourceStream
 from dragonfly.store.blob import Blob
 
-__all__ = ["SourceReads", "UnsizedError"]
-
-
-class UnsizedError(SourceError):
-    """The source does not say how long its content is: it can be passed on, but not shared in pieces."""
+__all__ = ["SourceReads"]
 
 
 class SourceReads:

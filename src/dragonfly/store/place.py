@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dragonfly.errors import CapacityError, UsageError
 
-__all__ = ["copy_into", "landing", "place"]
+__all__ = ["copy_into", "landing", "place", "write_all"]
 
 _FICLONE = 0x40049409
 _CHUNK = 64 * 1024 * 1024
@@ -67,6 +67,12 @@ def copy_into(fd: int, source: int, start: int, length: int) -> None:
         if count == 0:
             raise OSError(errno.EIO, "the stored file is shorter than it should be")
         done += count
+
+
+def write_all(fd: int, data: memoryview) -> None:
+    """Append `data`, in as many calls as it takes."""
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def place(source: int, target: Path, *, start: int = 0, length: int | None = None) -> None:

@@ -26,6 +26,7 @@ from random import Random
 from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
 from dragonfly.core.pieces import PieceLayout
+from dragonfly.core.rate import TokenBucket
 from dragonfly.swarm import events as ev
 from dragonfly.swarm.commands import (
     Announce,
@@ -66,6 +67,7 @@ class Download:
         have: int = 0,
         known: int = 0,
         now: float = 0.0,
+        limits: tuple[TokenBucket, ...] = (),
     ) -> None:
         self.layout = layout
         self.pieces = Inflight(layout.count, have, known)
@@ -73,6 +75,10 @@ class Download:
         self.state = State.RUNNING if self.pieces.missing else State.DONE
         self._settings = settings
         self._rng = rng
+        self._limits = limits
+        self._paced_until = 0.0
+        self.paced_s = 0.0
+        """Time for which a limit held requests back."""
         self._readers: dict[int, int] = {}
         self._turn = 0
         self._source_open = False
@@ -125,7 +131,9 @@ class Download:
 
     def next_deadline(self) -> float | None:
         """When a Tick is wanted; None once everything is here."""
-        return None if self.state is State.DONE else self._next_tick
+        if self.state is State.DONE:
+            return None
+        return min(self._next_tick, self._paced_until) if self._paced_until else self._next_tick
 
     def snapshot(self) -> dict[str, object]:
         """Plain data for API, console and tests."""
@@ -181,6 +189,7 @@ class Download:
         if parent is None:
             return
         if count == 0:
+            self._take(-parent.waiting_any, now)
             parent.waiting_any = 0
             parent.dry = True
             self._fill(parent, now)
@@ -259,12 +268,12 @@ class Download:
 
     def _fill(self, parent: Parent, now: float) -> None:
         """Bring `parent` up to its depth of requests."""
-        if self.state is State.DONE or parent.suspect or parent.id not in self.parents:
+        if self.state is State.DONE or parent.suspect or parent.id not in self.parents or self._held(now):
             return
         span = self._span(parent, now)
         depth = self._settings.seed_depth if parent.seed else self._settings.depth
         room = depth * span - self.pieces.owed(parent.id) - parent.waiting_any
-        while room > 0:
+        while room > 0 and not self._held(now):
             count = min(span, room)
             if parent.seed and not parent.dry and self._ask_any(parent, count, now):
                 room -= count
@@ -284,7 +293,20 @@ class Download:
             self._fetch(parent, first, run, now)
             room -= run
 
+    def _held(self, now: float) -> bool:
+        """A limit of bytes/s lets nothing be asked for now; the next tick comes when it does."""
+        delay = max((limit.delay(now) for limit in self._limits), default=0.0)
+        if delay and not self._paced_until:
+            self._paced_until = now + delay
+            self.paced_s += delay
+        return delay > 0
+
+    def _take(self, pieces: int, now: float) -> None:
+        for limit in self._limits:
+            limit.take(pieces * self.layout.piece_size, now)
+
     def _fetch(self, parent: Parent, first: int, count: int, now: float) -> None:
+        self._take(count, now)
         self._note_asked(parent, now)
         self.pieces.ask(parent.id, first, count, now)
         self._out.append(Fetch(parent.id, first, count))
@@ -292,6 +314,7 @@ class Download:
     def _ask_any(self, parent: Parent, count: int, now: float) -> bool:
         if not self.pieces.free & parent.has:
             return False
+        self._take(count, now)
         self._note_asked(parent, now)
         parent.waiting_any += count
         # What can't be verified yet is not wanted either.
@@ -354,6 +377,7 @@ class Download:
 
     def _tick(self, now: float) -> None:
         self._next_tick = now + self._settings.tick_s
+        self._paced_until = 0.0
         if self.state is State.DONE:
             return
         settings = self._settings

@@ -62,6 +62,8 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """A `peer.settings.Pattern`."""
     back_to_source: bool = True
     """False: fail rather than read the source from this node (`--no-back-to-source`)."""
+    rate: int = 0
+    """Bytes/s of this task at most; 0: no limit. The first that asks for a task decides."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):

@@ -42,7 +42,9 @@ class StandInEngine:
         self.copies: dict[TaskKey, _Copy] = {}
         self.node = SimpleNamespace(tracker=NoTracker(), store=SimpleNamespace(keys=lambda: list(self.copies)))
 
-    async def open(self, spec: TaskSpec, *, pattern: object = None, back_to_source: bool = True) -> StandInPull:
+    async def open(
+        self, spec: TaskSpec, *, pattern: object = None, back_to_source: bool = True, rate: int = 0
+    ) -> StandInPull:
         self.opened.append(spec)
         if self.refuse is not None:
             raise self.refuse
