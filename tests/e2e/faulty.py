@@ -3,7 +3,7 @@
 /ok/NAME            the content, ranges and all
 /status-N/NAME      status N, always
 /flaky-N/NAME       status N to the first two requests of NAME, then the content
-/cut/NAME           every answer breaks off after a quarter of what it promised
+/cut/NAME           every answer of more than 100 kB breaks off after a quarter of what it promised
 /cut-once/NAME      only the first one with a body does
 /no-ranges-cut/NAME every answer breaks off, and ranges are not known
 /silent/NAME        promises, sends a quarter, then nothing for two minutes
@@ -67,7 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         bodies = f"{self.path} bodies"
         self.asked[bodies] += 1
-        cut = fault in ("cut", "no-ranges-cut") or (fault == "cut-once" and self.asked[bodies] == 1)
+        cut = (fault == "cut" and end - start > 100_000) or fault == "no-ranges-cut"
+        cut = cut or (fault == "cut-once" and self.asked[bodies] == 1)
         if cut or fault == "silent":
             self.wfile.write(content[start : start + (end - start) // 4])
             self.wfile.flush()

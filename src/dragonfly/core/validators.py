@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import msgspec
 
 __all__ = ["Validators"]
+
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})")
 
 
 class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -14,3 +19,13 @@ class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_modified: str = ""
     fresh_for_s: float = 0.0
     """max-age of the answer: it may be served that long without asking."""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Validators:
+        """From an answer's headers, by lower-case name."""
+        max_age = _MAX_AGE.search(headers.get("cache-control", ""))
+        return cls(
+            etag=headers.get("etag", ""),
+            last_modified=headers.get("last-modified", ""),
+            fresh_for_s=float(max_age[1]) if max_age else 0.0,
+        )

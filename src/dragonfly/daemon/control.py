@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import tenacity
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -30,7 +31,7 @@ from dragonfly.daemon.policy import Policy, Target, origin_of
 from dragonfly.daemon.problems import status_of
 from dragonfly.daemon.settings import DaemonSettings
 from dragonfly.daemon.stream import abort
-from dragonfly.errors import DragonflyError, SourceError, UsageError
+from dragonfly.errors import DragonflyError, SourceError, SourceUnreachable, UsageError
 from dragonfly.net.listen import format_address
 from dragonfly.net.unixsock import caller_of, open_unix
 from dragonfly.peer.report import Result
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Control"]
 
 _MAX_REQUEST = 1024 * 1024
+_ATTEMPTS = 4
 
 
 class Control:
@@ -199,6 +201,17 @@ class Control:
             target = Target(target.base, spec.trust, target.login)
         else:
             spec = msgspec.structs.replace(spec, trust=target.trust)
+        async for attempt in _retrying():
+            with attempt:
+                await self._let_in(spec, target)
+        login = authorizer.authorization(spec.url, target)
+        if login and not any(name.lower() == "authorization" for name in spec.headers):
+            spec = msgspec.structs.replace(spec, headers=spec.headers | {"Authorization": login})
+        return spec
+
+    async def _let_in(self, spec: TaskSpec, target: Target) -> None:
+        """Raises what keeps these credentials out; SourceUnreachable where asking again may help."""
+        policy, authorizer = self._access()
         async with authorizer.check(
             [(spec.url, target)],
             "GET",
@@ -208,17 +221,14 @@ class Control:
             remembered=bool(spec.digest),
         ) as grant:
             if isinstance(grant, aiohttp.ClientResponse):
-                raise SourceError(
+                busy = grant.status >= 500 or grant.status in (408, 429)
+                raise (SourceUnreachable if busy else SourceError)(
                     f"the source says {grant.status} {grant.reason or ''}".rstrip(),
                     subject=spec.shown_url,
-                    advice="check the URL and the credentials",
+                    advice="try again later" if busy else "check the URL and the credentials",
                     status=grant.status,
                     challenge=grant.headers.get("WWW-Authenticate", ""),
                 )
-        login = authorizer.authorization(spec.url, target)
-        if login and not any(name.lower() == "authorization" for name in spec.headers):
-            spec = msgspec.structs.replace(spec, headers=spec.headers | {"Authorization": login})
-        return spec
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
         download = self._downloads.get(request.match_info["id"])
@@ -229,6 +239,16 @@ class Control:
     async def _release(self, request: web.Request) -> web.Response:
         self._downloads.drop(request.match_info["id"])
         return web.Response(status=204)
+
+
+def _retrying() -> tenacity.AsyncRetrying:
+    """A busy source is asked again, as its reads are."""
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(SourceUnreachable),
+        stop=tenacity.stop_after_attempt(_ATTEMPTS),
+        wait=tenacity.wait_random_exponential(multiplier=0.3, max=2.0),
+        reraise=True,
+    )
 
 
 @web.middleware

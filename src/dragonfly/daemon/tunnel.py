@@ -86,19 +86,16 @@ async def connect_to(where: Connect, timeout_s: float) -> socket.socket:
                     raise
             raise failure
     except TimeoutError:
-        raise SourceUnreachable(
-            "no connection in time", subject=shown, advice="check the network", status=504
-        ) from None
+        raise SourceUnreachable("no connection in time", subject=shown, advice="check the network") from None
     except socket.gaierror as error:
         raise SourceUnreachable(
             "the name can't be resolved",
             subject=f"{shown} ({error.strerror})",
             advice="check its spelling and the DNS",
-            status=502,
         ) from None
     except OSError as error:
         raise SourceUnreachable(
-            "no connection", subject=f"{shown} ({error.strerror or error})", advice="check that it runs", status=502
+            "no connection", subject=f"{shown} ({error.strerror or error})", advice="check that it runs"
         ) from None
 
 

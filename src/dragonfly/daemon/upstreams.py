@@ -151,37 +151,32 @@ def _unreachable(url: str, error: BaseException) -> SourceUnreachable:
                 "the TLS handshake with the source failed",
                 subject=f"{where} ({reason})",
                 advice="give its CA with --upstream-ca, or its host with --insecure-upstream",
-                status=502,
             )
         case aiohttp.ClientConnectorDNSError():
             return SourceUnreachable(
                 "the source's name can't be resolved",
                 subject=where,
                 advice="check its spelling and the DNS",
-                status=502,
             )
         case asyncio.TimeoutError():
             return SourceUnreachable(
                 "the source does not answer in time",
                 subject=where,
                 advice="try again, or check the network",
-                status=504,
             )
         case aiohttp.ClientConnectorError():
             return SourceUnreachable(
                 "the source can't be reached",
                 subject=f"{where} ({error.strerror or error.os_error})",
                 advice="check that it runs and that this node may connect to it",
-                status=502,
             )
         case aiohttp.InvalidURL() | ValueError():
-            return SourceUnreachable("not a URL that can be asked", subject=where, advice="check it", status=502)
+            return SourceUnreachable("not a URL that can be asked", subject=where, advice="check it")
         case _:
             return SourceUnreachable(
                 "the source broke off",
                 subject=f"{where} ({type(error).__name__})",
                 advice="try again",
-                status=502,
             )
 
 

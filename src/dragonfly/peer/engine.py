@@ -174,8 +174,8 @@ class Engine:
     async def _revalidate(self, spec: TaskSpec) -> bool:
         """Whether the copy of a URL that we have may be used; drops it where the source has another by now."""
         blob = self.node.store.get(spec.key)
-        if blob is None:
-            return True
+        if blob is None or not blob.sealed:
+            return True  # an unfinished one is compared when its version is known
         validators = blob.meta.validators
         age = time.time() - blob.meta.checked_at
         if age < max(validators.fresh_for_s, 1.0):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
-from dragonfly.errors import IntegrityError, StoppedError
+from dragonfly.errors import IntegrityError, SourceUnreachable, StoppedError
 from dragonfly.source.base import SourceStream
 from dragonfly.store.blob import Blob
 
@@ -49,6 +49,21 @@ class Throttle:
                 return
 
 
+class Partial:
+    """The bytes of one unfinished piece, kept when its read breaks off: the next goes on behind them."""
+
+    def __init__(self, piece_size: int) -> None:
+        self.buffer = memoryview(bytearray(piece_size))
+        self.index = -1
+        self.filled = 0
+
+    def position(self, layout: PieceLayout, first: int) -> int:
+        """The byte at which a read of the pieces from `first` on begins."""
+        if self.index != first:
+            self.index, self.filled = first, 0
+        return layout.start(first) + self.filled
+
+
 def read_run(
     stream: SourceStream,
     blob: Blob,
@@ -56,25 +71,26 @@ def read_run(
     first: int,
     count: int,
     *,
+    partial: Partial,
     stop: threading.Event,
     throttles: tuple[Throttle, ...],
     loop: asyncio.AbstractEventLoop,
     report: Callable[[list[int], int], None],
 ) -> None:
-    """Read pieces `first` … of an open stream that stands at their start.
+    """Read pieces `first` … of an open stream that stands at `partial.position`.
 
     `report(indexes, bytes)` is called in `loop`. Raises what the stream and the store raise,
     IntegrityError where a piece is not what its known digest says, StoppedError on `stop`.
     """
-    buffer = memoryview(bytearray(layout.piece_size))
     done: list[int] = []
     fresh = 0
     reported_at = time.monotonic()
     try:
         for index in range(first, first + count):
-            view = buffer[: layout.size(index)]
-            hasher = hashlib.sha256()
-            at = 0
+            partial.position(layout, index)
+            view = partial.buffer[: layout.size(index)]
+            at = partial.filled
+            hasher = hashlib.sha256(view[:at])
             while at < len(view):
                 if stop.is_set():
                     raise StoppedError("the read of the source was stopped")
@@ -82,12 +98,12 @@ def read_run(
                 if got == 0:
                     break
                 hasher.update(view[at : at + got])
-                at += got
+                at = partial.filled = at + got
                 fresh += got
                 for throttle in throttles:
                     throttle.take(got, stop)
             if at < len(view):
-                raise IntegrityError("the source gave fewer bytes than it promised", subject=f"piece {index}")
+                raise SourceUnreachable("the source gave fewer bytes than it promised", subject=f"piece {index}")
             _keep(blob, layout, index, view, hasher.digest())
             done.append(index)
             now = time.monotonic()

@@ -286,7 +286,7 @@ class TaskRun:
             self.first_source = "p2p" if info.peers > 0 else "seed"
             self.drop_other_version(info.version, resumable=True)
             try:
-                blob = self.create_blob(info, Validators())
+                blob = self.create_blob(info, Validators.of(info.headers))
             except DragonflyError as error:
                 self.fail(error)
                 return

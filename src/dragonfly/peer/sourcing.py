@@ -12,8 +12,8 @@ import tenacity
 
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskSpec
-from dragonfly.errors import SourceUnreachable, StoppedError, UnsizedError
-from dragonfly.peer.origin import Throttle, read_run
+from dragonfly.errors import IntegrityError, SourceUnreachable, StoppedError, UnsizedError
+from dragonfly.peer.origin import Partial, Throttle, read_run
 from dragonfly.source.base import Described, Source, SourceRequest, SourceStream
 from dragonfly.store.blob import Blob
 
@@ -59,7 +59,7 @@ class SourceReads:
                 lambda error: isinstance(error, SourceUnreachable) and not self._stop.is_set()
             ),
             stop=tenacity.stop_after_attempt(self._attempts),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.2),
+            wait=tenacity.wait_random_exponential(multiplier=0.3, max=5.0),
             reraise=True,
         )
 
@@ -93,13 +93,24 @@ class SourceReads:
         count: int,
         report: Callable[[list[int], int], None],
     ) -> None:
-        """Bring pieces `first` … `first+count-1` to disk; retried from the first one still missing."""
-        async for attempt in self._retrying():
-            with attempt:
-                while count and blob.have >> first & 1:
-                    first, count = first + 1, count - 1
-                if count:
-                    await self._read_once(blob, layout, first, count, report)
+        """Bring pieces `first` … `first+count-1` to disk; retried from the first one still missing.
+
+        A read that broke off goes on from its last byte; attempts in vain are counted from there.
+        """
+        partial = Partial(layout.piece_size)
+        while True:
+            begun = partial.position(layout, first)
+            try:
+                async for attempt in self._retrying():
+                    with attempt:
+                        while count and blob.have >> first & 1:
+                            first, count = first + 1, count - 1
+                        if count:
+                            await self._read_once(blob, layout, first, count, partial, report)
+                return
+            except SourceUnreachable:
+                if partial.position(layout, first) == begun or self._stop.is_set():
+                    raise
 
     async def _read_once(
         self,
@@ -107,20 +118,24 @@ class SourceReads:
         layout: PieceLayout,
         first: int,
         count: int,
+        partial: Partial,
         report: Callable[[list[int], int], None],
     ) -> None:
         loop = asyncio.get_running_loop()
-        start, end = layout.span(first, count)
+        end = layout.span(first, count)[1]
+        start = partial.position(layout, first)
         opened = self._take_first(start, end)
 
         def work() -> None:
             with opened or self._open(start, end) as stream:
+                self._check_same(stream.described)
                 read_run(
                     stream,
                     blob,
                     layout,
                     first,
                     count,
+                    partial=partial,
                     stop=self._stop,
                     throttles=self._throttles,
                     loop=loop,
@@ -151,6 +166,21 @@ class SourceReads:
         if self.described is not None and not self.described.ranges:
             return self._skip_to(start)
         return self._source.open(self._request, start, end)
+
+    def _check_same(self, now: Described) -> None:
+        """Parts of two versions are never put together."""
+        was = self.described
+        if was is None or self.spec.digest:
+            return
+        before, after = was.validators, now.validators
+        if (
+            (now.length is not None and now.length != was.length)
+            or (before.etag and after.etag and before.etag != after.etag)
+            or (not before.etag and before.last_modified != after.last_modified)
+        ):
+            raise IntegrityError(
+                "the source changed while it was read", subject=self.spec.shown_url, advice="start the pull again"
+            )
 
     def _skip_to(self, start: int) -> SourceStream:
         """A source without ranges: read from the beginning and drop what is not wanted."""
