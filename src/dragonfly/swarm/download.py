@@ -111,6 +111,7 @@ class Download:
                 self._readers.pop(event.reader, None)
             case ev.DigestsKnown():
                 self.pieces.learn(event.pieces)
+                self._moisten()
                 self._fill_all(now)
             case ev.NeighbourUp():
                 self._fill(self.parents.add(event.peer, event.seed, now), now)
@@ -182,6 +183,7 @@ class Download:
         if parent is None:
             return
         parent.waiting_any = max(0, parent.waiting_any - count)
+        parent.dry_times = 0
         self.pieces.ask(peer, first, count, now)
 
     def _refused(self, peer: str, first: int, count: int, now: float) -> None:
@@ -191,7 +193,9 @@ class Download:
         if count == 0:
             self._take(-parent.waiting_any, now)
             parent.waiting_any = 0
-            parent.dry = True
+            if not parent.dry:
+                parent.dry = True
+                parent.dry_times += 1
             self._fill(parent, now)
             return
         for index in range(first, first + count):
@@ -210,6 +214,7 @@ class Download:
             return
         if self.parents.gained(parent, pieces & bitmap.full(self.layout.count)):
             parent.dry = False
+            parent.dry_times = 0
             self._fill(parent, now)
 
     def _bytes(self, peer: str, total: int, now: float) -> None:
@@ -283,8 +288,9 @@ class Download:
                 if not parent.waiting_any:
                     self._endgame(parent, room, now)
                 return
-            if parent.seed:
-                return  # it has nothing new to give; a reader in need is helped by _rescue_head
+            if parent.seed and parent.dry_times < 2:
+                return  # it has nothing new to give
+            # A seed that refuses twice believes that we have what it sent: it is asked by name.
             head = self._head()
             first = pick(
                 pool, head, self._settings.window_pieces, self.parents.copies, self._settings.samples, self._rng
@@ -321,6 +327,12 @@ class Download:
         busy = self.pieces.have | self.pieces.under_way | (bitmap.full(self.layout.count) & ~self.pieces.known)
         self._out.append(FetchAny(parent.id, count, self._head(), busy))
         return True
+
+    def _moisten(self) -> None:
+        """Ask again seeds that had nothing: what they may choose from has changed, for us or for them."""
+        for parent in self.parents:
+            if parent.dry and parent.has & self.pieces.free:
+                parent.dry = False
 
     def _note_asked(self, parent: Parent, now: float) -> None:
         """Silence counts from the first request on."""
@@ -395,6 +407,7 @@ class Download:
                 parent.waiting_any = 0
                 for index in self.pieces.release_all(parent.id):
                     self._out.append(Cancel(parent.id, index, 1))
+        self._moisten()
         self._fill_all(now)
         self._want_neighbours(now)
         if self._source_open:

@@ -14,7 +14,7 @@ __all__ = ["Parent", "Parents"]
 class Parent:
     """One neighbour. `has` is a bitmap; `waiting_any` pieces of its own choice were asked for."""
 
-    __slots__ = ("bad", "dry", "has", "heard_at", "id", "seed", "speed", "suspect", "total", "waiting_any")
+    __slots__ = ("bad", "dry", "dry_times", "has", "heard_at", "id", "seed", "speed", "suspect", "total", "waiting_any")
 
     def __init__(self, peer: str, seed: bool, now: float) -> None:
         self.id = peer
@@ -25,6 +25,9 @@ class Parent:
         self.total = 0
         self.waiting_any = 0
         self.dry = False
+        """It had nothing to choose for us when it was asked last."""
+        self.dry_times = 0
+        """… so many times in a row."""
         self.suspect = False
         self.bad = 0
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_a_set_survives_the_wire(chosen: set[int]) -> None:
 def test_runs_cover_the_set_exactly(chosen: set[int]) -> None:
     runs = list(bitmap.runs(bitmap.from_indexes(chosen)))
     assert {index for first, count in runs for index in range(first, first + count)} == chosen
-    assert all(b > a + n for (a, n), (b, _) in zip(runs, runs[1:], strict=False))
+    assert all(b > a + n for (a, n), (b, _) in itertools.pairwise(runs))
 
 
 @given(pieces, st.integers(0, 310))

@@ -192,3 +192,29 @@ def test_everything_there_already_is_done_at_once() -> None:
 @pytest.mark.parametrize("event", [NeighbourDown("x"), PieceBad(0, "x"), PeerHas("x", 1), Refused("x", 0, 1)])
 def test_unknown_peers_are_ignored(event: object) -> None:
     (script(1) >> event).quiet()
+
+
+def test_a_seed_that_had_nothing_to_choose_is_asked_again_when_more_can_be_verified() -> None:
+    """Its pieces were known to it before their digests were known to us: nothing new comes from it."""
+    talk = script(4, known=0b0001, seed_depth=1)
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b1111)
+    (first,) = talk.rest()
+    assert isinstance(first, FetchAny)
+    talk >> Offered("s", 0, 1) >> Refused("s", 0, 0) >> PieceVerified(0, "s")
+    talk.rest()
+    talk >> DigestsKnown(0b1110)
+    (again,) = talk.rest()
+    assert isinstance(again, FetchAny)
+
+
+def test_a_seed_that_refuses_to_choose_twice_is_asked_by_name() -> None:
+    """It believes that we have what it sent; we may have lost it."""
+    talk = script(2, seed_depth=1)
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b11)
+    assert [type(command) for command in talk.rest()] == [FetchAny]
+    talk >> Refused("s", 0, 0)
+    talk.rest()
+    talk.after(0.3) >> Tick()
+    assert [type(command) for command in talk.rest()] == [FetchAny]
+    talk >> Refused("s", 0, 0)
+    assert [type(command) for command in talk.rest()] == [Fetch]
