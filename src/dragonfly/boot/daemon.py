@@ -55,7 +55,7 @@ class DaemonProcess:
         metrics = Metrics(tracer, dragonfly.__version__)
         metrics.gauge("dragonfly_resident_bytes", "Memory of this process.", resident_bytes)
         history = History()
-        tracer.subscribe(history)
+        tracer.subscribe(history, History.NAMES)
         stored = loaded.of(StoreSettings)
         self._store = Store(
             data_dir / "store", msgspec.structs.replace(stored, disk_limit=node.disk_limit or stored.disk_limit)

@@ -14,6 +14,7 @@ from dragonfly.peer.settings import Pattern, SourcePolicy
 from dragonfly.peer.sourcing import SourceReads
 from dragonfly.source.base import Described
 from dragonfly.swarm import events as ev
+from dragonfly.swarm.inflight import SOURCE
 
 if TYPE_CHECKING:
     from dragonfly.peer.runner import TaskRun
@@ -142,7 +143,11 @@ class BackToSource:
             return
         run.meter.source += count
         run.meter.count(count, run.node.now())
+        now = run.node.now()
         run.node.tracer.emit("source.read", task=run.key, bytes=count)
+        for index in indexes:
+            seconds = now - run.download.pieces.asked_at(SOURCE, index, now)
+            run.node.tracer.emit("source.piece", task=run.key, piece=index, seconds=seconds)
         known = run.download.pieces.known
         for index in indexes:
             if not known >> index & 1:

@@ -249,6 +249,7 @@ class Meeting:
                 peer=session.peer,
                 bytes=size,
                 seed=session.seed,
+                seconds=now - self._download.pieces.asked_at(session.name, index, now),
             )
             self._feed(ev.PieceVerified(index, session.name))
         elif not good and fresh:

@@ -187,6 +187,7 @@ class TaskRun:
         )
         if self.policy is SourcePolicy.FIRST:
             self._publisher = Publisher(self.key, blob, self.node.tracker)
+        self.node.tracer.emit("pull.described", task=self.key, length=info.length, piece_size=info.piece_size, had=had)
         self.described.set()
         if blob.complete and blob.sealed:
             self._sealed()

@@ -84,6 +84,11 @@ class Inflight:
         self.by_owner.pop(owner, None)
         return owed
 
+    def asked_at(self, owner: str, index: int, default: float) -> float:
+        """When `owner` was asked for the piece; `default` where it was not."""
+        mine = self.by_owner.get(owner)
+        return mine.get(index, default) if mine else default
+
     def owed(self, owner: str) -> int:
         """How many pieces `owner` owes."""
         mine = self.by_owner.get(owner)

@@ -12,7 +12,23 @@ __all__ = ["History"]
 class History:
     """A sink. Keeps the last `events` of the last `tasks` that something happened to."""
 
-    def __init__(self, *, tasks: int = 32, events: int = 20_000) -> None:
+    #: What is worth its memory: who sent what when, and what went wrong.
+    NAMES = frozenset(
+        {
+            "parent.left",
+            "peer.unreachable",
+            "piece.corrupt",
+            "piece.received",
+            "pull.described",
+            "pull.failed",
+            "pull.fallback",
+            "pull.finished",
+            "pull.started",
+            "source.piece",
+        }
+    )
+
+    def __init__(self, *, tasks: int = 16, events: int = 6_000) -> None:
         self._most_tasks = tasks
         self._most_events = events
         self._tasks: OrderedDict[str, deque[Event]] = OrderedDict()
