@@ -124,6 +124,8 @@ class Control:
                 pulls=sum(not run.ended.is_set() for run in runs),
                 resident_bytes=resident_bytes(),
                 maps=policy.settings.map,
+                registry=policy.settings.registry,
+                supernodes=tracker.supernodes,
             )
         )
 

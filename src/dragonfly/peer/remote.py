@@ -69,7 +69,7 @@ class _Session:
 
     async def run(self, http: aiohttp.ClientSession) -> None:
         """Until cancelled."""
-        wait = tenacity.wait_exponential_jitter(initial=0.1, max=3.0, jitter=0.3)
+        wait = tenacity.wait_random_exponential(multiplier=0.2, max=3.0)
         state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
         while True:
             reached = False
@@ -126,6 +126,10 @@ class RemoteTracker:
         self._on_message: Callable[[FromSupernode], None] = lambda _: None
         self._on_connect: Callable[[], None] = lambda: None
         self._on_lost: Callable[[], None] = lambda: None
+
+    @property
+    def supernodes(self) -> tuple[str, ...]:
+        return tuple(address.url for address in self._sessions)
 
     @property
     def connected(self) -> bool:

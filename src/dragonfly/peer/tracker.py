@@ -18,6 +18,11 @@ class Tracker(Protocol):
         """Whether a message sent now would reach a supernode."""
         ...
 
+    @property
+    def supernodes(self) -> tuple[str, ...]:
+        """URLs of all that are configured."""
+        ...
+
     def send(self, message: FromDaemon) -> None:
         """Say it, if connected; otherwise it is dropped: `on_connect` says again what matters."""
         ...
@@ -40,6 +45,7 @@ class NoTracker:
     """A node on its own."""
 
     connected = False
+    supernodes: tuple[str, ...] = ()
 
     def send(self, message: FromDaemon) -> None:
         pass

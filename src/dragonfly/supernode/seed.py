@@ -18,6 +18,7 @@ class LocalTracker:
     """A `Tracker` without a network. `say` hands the seed's words to the scheduler's loop."""
 
     connected = True
+    supernodes: tuple[str, ...] = ()
 
     def __init__(self, say: Callable[[FromDaemon], None]) -> None:
         self._say = say

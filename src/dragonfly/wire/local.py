@@ -151,6 +151,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Running now."""
     resident_bytes: int = 0
     maps: dict[str, str] = {}
+    """P2P domain → URL of the registry behind it."""
+    registry: str = ""
+    """URL of the registry that is meant when a request names none."""
+    supernodes: tuple[str, ...] = ()
+    """URLs of all that are configured."""
 
 
 _decoder: msgspec.json.Decoder[Told] = msgspec.json.Decoder(Told)

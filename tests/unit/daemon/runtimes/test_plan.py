@@ -1,0 +1,218 @@
+"""Setting runtimes up and taking it back, on the files of a host below a temporary root."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dragonfly.daemon.runtimes import containerd, containers, docker
+from dragonfly.daemon.runtimes.plan import Change, Host, Plan, apply, diff, undo
+from dragonfly.daemon.runtimes.wanted import Wanted, hosts_file, parse_domain, registry_host
+from dragonfly.errors import UsageError
+
+CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+DOMAIN = Wanted(domains={"images.p2p": "registry.example.com"}, ca=CA)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    (tmp_path / "root" / "etc").mkdir(parents=True)
+    (tmp_path / "root" / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
+    return Host(tmp_path / "root")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "setup"
+
+
+def put(host: Host, path: str, text: str) -> None:
+    host.path(path).parent.mkdir(parents=True, exist_ok=True)
+    host.path(path).write_text(text)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+ALL = {
+    "docker": (docker.plan, DOMAIN),
+    "docker mirror": (docker.plan, Wanted()),
+    "containerd": (containerd.plan, Wanted()),
+    "podman": (containers.plan_podman, DOMAIN),
+    "crio": (containers.plan_crio, Wanted(registries=("quay.example.com",))),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_second_setup_finds_nothing_to_change_and_undo_leaves_no_trace(host: Host, records: Path, name: str) -> None:
+    make, wanted = ALL[name]
+    before = files(host.root)
+    plan = make(host, wanted)
+    assert plan.needed
+    assert diff(plan)
+    apply(host, plan, records)
+    again = make(host, wanted)
+    assert not again.needed
+    assert not again.restart
+    assert undo(host, plan.runtime, records)
+    assert files(host.root) == before
+    assert undo(host, plan.runtime, records) == []
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(tree=st.dictionaries(st.text(), trees), mirrors=st.lists(st.text()))
+def test_any_daemon_json_keeps_what_it_has_and_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object], mirrors: list[str]
+) -> None:
+    home = tmp_path_factory.mktemp("host")
+    host = Host(home / "root")
+    text = json.dumps(tree | {"registry-mirrors": mirrors})
+    put(host, "/etc/docker/daemon.json", text)
+    apply(host, docker.plan(host, Wanted()), home / "setup")
+    after = json.loads(host.path("/etc/docker/daemon.json").read_text())
+    assert after["registry-mirrors"] == ["http://127.0.0.1:65001", *mirrors]
+    assert {k: v for k, v in after.items() if k != "registry-mirrors"} == {
+        k: v for k, v in json.loads(text).items() if k != "registry-mirrors"
+    }
+    undo(host, "docker", home / "setup")
+    assert host.path("/etc/docker/daemon.json").read_text() == text
+
+
+def test_a_broken_daemon_json_is_refused_with_its_line(host: Host) -> None:
+    put(host, "/etc/docker/daemon.json", '{\n  "debug": true,\n}\n')
+    with pytest.raises(UsageError, match="line 3"):
+        docker.plan(host, Wanted())
+
+
+def test_docker_can_only_mirror_the_hub(host: Host) -> None:
+    with pytest.raises(UsageError, match=r"--domain quay\.example\.com\.p2p=quay\.example\.com"):
+        docker.plan(host, Wanted(registries=("quay.example.com",)))
+
+
+def test_mode_owner_and_links_stay(host: Host, records: Path) -> None:
+    put(host, "/opt/real.json", "{}")
+    host.path("/opt/real.json").chmod(0o600)
+    (host.root / "etc/docker").mkdir()
+    (host.root / "etc/docker/daemon.json").symlink_to("/opt/real.json")
+    apply(host, docker.plan(host, Wanted()), records)
+    assert (host.root / "etc/docker/daemon.json").is_symlink()
+    assert (host.root / "opt/real.json").stat().st_mode & 0o777 == 0o600
+    assert "registry-mirrors" in (host.root / "opt/real.json").read_text()
+
+
+def test_what_somebody_else_changed_is_not_put_back_silently(host: Host, records: Path) -> None:
+    apply(host, docker.plan(host, Wanted()), records)
+    put(host, "/etc/docker/daemon.json", '{"debug": true}')
+    with pytest.raises(UsageError, match="--force"):
+        undo(host, "docker", records)
+    assert host.text("/etc/docker/daemon.json") == '{"debug": true}'
+    undo(host, "docker", records, force=True)
+    assert host.text("/etc/docker/daemon.json") is None
+
+
+def test_undo_goes_back_behind_several_setups(host: Host, records: Path) -> None:
+    before = files(host.root)
+    apply(host, containerd.plan(host, Wanted(registries=("one.example.com",))), records)
+    apply(host, containerd.plan(host, Wanted(registries=("two.example.com",))), records)
+    undo(host, "containerd", records)
+    assert files(host.root) == before
+
+
+def test_a_crash_between_record_and_files_can_be_undone(host: Host, records: Path) -> None:
+    plan = Plan(runtime="docker", changes=(Change("/etc/a", None, b"a"), Change("/etc/b", None, b"b")))
+    apply(host, plan, records)
+    host.path("/etc/b").unlink()  # as if the machine had died before the second file
+    undo(host, "docker", records)
+    assert not host.path("/etc/a").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "restart"),
+    [
+        (None, True),
+        ("version = 2\n", True),
+        ('version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n', True),
+        ('version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = ""\n', True),
+        ('version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "pause"\n', True),
+        (
+            'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n',
+            False,
+        ),
+        ("version = 3\n", False),
+    ],
+)
+def test_containerd_is_restarted_only_where_it_has_no_config_path(
+    host: Host, records: Path, config: str | None, restart: bool
+) -> None:
+    if config is not None:
+        put(host, "/etc/containerd/config.toml", config)
+    plan = containerd.plan(host, Wanted())
+    assert bool(plan.restart) is restart
+    apply(host, plan, records)
+    if restart:
+        tree = tomllib.loads(host.path("/etc/containerd/config.toml").read_text())
+        cri = tree["plugins"]["io.containerd.grpc.v1.cri"]
+        assert cri["registry"]["config_path"] == "/etc/containerd/certs.d"
+        assert config is None or "sandbox_image" not in config or cri["sandbox_image"] == "pause"
+    hosts = tomllib.loads(host.path("/etc/containerd/certs.d/_default/hosts.toml").read_text())
+    assert list(hosts["host"]) == ["http://127.0.0.1:65001"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["[plugins]\n", 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors.x]\nendpoint=["http://x"]\n'],
+)
+def test_containerd_configurations_that_do_not_go_together_are_refused(host: Host, config: str) -> None:
+    put(host, "/etc/containerd/config.toml", config)
+    with pytest.raises(UsageError):
+        containerd.plan(host, Wanted())
+
+
+def test_an_own_hosts_toml_keeps_its_hosts_behind_ours(host: Host, records: Path) -> None:
+    own = 'server = "https://r.example.com"\n\n[host."https://cache.example.com"]\n  capabilities = ["pull"]\n'
+    put(host, "/etc/containerd/certs.d/r.example.com/hosts.toml", own)
+    apply(host, containerd.plan(host, Wanted(registries=("r.example.com",))), records)
+    tree = tomllib.loads(host.path("/etc/containerd/certs.d/r.example.com/hosts.toml").read_text())
+    assert list(tree["host"]) == ["http://127.0.0.1:65001", "https://cache.example.com"]
+    assert tree["server"] == "https://r.example.com"
+
+
+def test_podman_gets_a_mirror_by_domain_or_by_port(host: Host) -> None:
+    wanted = Wanted(registries=("quay.example.com",), domains={"images.p2p": "r.example.com"}, ca=CA)
+    plan = containers.plan_podman(host, wanted)
+    text = next(change.after for change in plan.changes if change.path.endswith(".conf"))
+    assert text is not None
+    tables = {t["prefix"]: t["mirror"][0] for t in tomllib.loads(text.decode())["registry"]}
+    assert tables["r.example.com"] == {"location": "images.p2p"}
+    assert tables["quay.example.com"] == {"location": "127.0.0.1:65001", "insecure": True}
+
+
+def test_a_hosts_file_names_a_domain_once() -> None:
+    once = hosts_file("127.0.0.1 localhost", {"images.p2p:5000": ""})
+    assert once == "127.0.0.1 localhost\n127.0.0.1 images.p2p # dragonfly\n"
+    assert hosts_file(once, {"images.p2p": ""}) == once
+    assert hosts_file("# images.p2p\n", {"images.p2p": ""}) == "# images.p2p\n127.0.0.1 images.p2p # dragonfly\n"
+
+
+@pytest.mark.parametrize("text", ["", "a b", "http://", "x/y", "-x", 'q"', "a:b"])
+def test_what_is_no_registry_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        registry_host(text)
+
+
+def test_names_of_registries() -> None:
+    assert registry_host("https://index.docker.io/") == "docker.io"
+    assert parse_domain("images.p2p=https://r.example.com:5000") == ("images.p2p", "r.example.com:5000")
