@@ -8,9 +8,11 @@ hashed again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import struct
 import threading
 from pathlib import Path
@@ -23,7 +25,7 @@ from dragonfly.core import bitmap
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey
 from dragonfly.core.validators import Validators
-from dragonfly.errors import CapacityError, IntegrityError
+from dragonfly.errors import CapacityError, IntegrityError, StoppedError
 from dragonfly.store import journal
 from dragonfly.store.journal import Kind
 
@@ -81,6 +83,8 @@ class Blob:
         self._lock = threading.Lock()
         self._data = -1
         self._journal = -1
+        self._writing = 0
+        self._closing = False
         self.removed = False
 
     # ---------------------------------------------------------------- making and opening
@@ -91,12 +95,20 @@ class Blob:
         blob = cls(folder, key, layout, meta)
         try:
             folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise _no_room(error, folder) from error
+        try:
             blob._open_files(os.O_CREAT | os.O_EXCL)
             os.ftruncate(blob._data, layout.length)
             begin = _Begin(key, layout.length, layout.piece_size, boot_id(), meta)
             blob._append(journal.record(Kind.BEGIN, msgspec.msgpack.encode(begin)))
-        except OSError as error:
-            raise _no_room(error, folder) from error
+        except BaseException as error:
+            # Nothing is left: a folder without its beginning would be in the way of the next try.
+            blob.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise _no_room(error, folder) from error
+            raise
         return blob
 
     @classmethod
@@ -110,22 +122,25 @@ class Blob:
             if kind is not Kind.BEGIN:
                 raise IntegrityError("a journal without its beginning", subject=str(folder))
             begin = msgspec.msgpack.decode(payload, type=_Begin)
-        except (StopIteration, msgspec.DecodeError):
+            blob = cls(folder, TaskKey(begin.key), PieceLayout(begin.length, begin.piece_size), begin.meta)
+            for kind, payload, after in found:
+                blob._replay(kind, payload)
+                end = after
+        except (StopIteration, ValueError, struct.error, msgspec.DecodeError):
             raise IntegrityError("a journal that can't be read", subject=str(folder)) from None
-        blob = cls(folder, TaskKey(begin.key), PieceLayout(begin.length, begin.piece_size), begin.meta)
-        for kind, payload, after in found:
-            blob._replay(kind, payload)
-            end = after
-        blob._open_files(0)
-        if os.fstat(blob._data).st_size != begin.length:
+        try:
+            blob._open_files(0)
+            if os.fstat(blob._data).st_size != begin.length:
+                raise IntegrityError("the data file has another length than it should", subject=str(folder))
+            if end < len(data):
+                os.ftruncate(blob._journal, end)
+            blob._had_bytes = sum(blob.layout.size(index) for index in bitmap.indexes(blob.have))
+            if not blob.sealed and begin.boot != boot_id():
+                blob._rehash()
+            blob.used_at = log.stat().st_mtime
+        except BaseException:
             blob.close()
-            raise IntegrityError("the data file has another length than it should", subject=str(folder))
-        if end < len(data):
-            os.ftruncate(blob._journal, end)
-        blob._had_bytes = sum(blob.layout.size(index) for index in bitmap.indexes(blob.have))
-        if not blob.sealed and begin.boot != boot_id():
-            blob._rehash()
-        blob.used_at = log.stat().st_mtime
+            raise
         return blob
 
     def _open_files(self, flags: int) -> None:
@@ -148,13 +163,20 @@ class Blob:
             case _:
                 pass
 
-    def _rehash(self) -> None:
-        """Keep only the pieces whose bytes are really on the disk."""
+    def verify(self) -> int:
+        """Read every piece again; the bitmap of those whose bytes are not what they were. Long: for a thread."""
+        wrong = 0
         for index in bitmap.indexes(self.have):
             data = os.pread(self._data, self.layout.size(index), self.layout.start(index))
             if hashlib.sha256(data).digest() != self.digest_of(index):
-                self.have &= ~(1 << index)
-                self._had_bytes -= self.layout.size(index)
+                wrong |= 1 << index
+        return wrong
+
+    def _rehash(self) -> None:
+        """Keep only the pieces whose bytes are really on the disk."""
+        for index in bitmap.indexes(self.verify()):
+            self.have &= ~(1 << index)
+            self._had_bytes -= self.layout.size(index)
 
     # ---------------------------------------------------------------- pieces
 
@@ -167,8 +189,13 @@ class Blob:
         return bytes(self.digests[32 * index : 32 * index + 32])
 
     def write(self, offset: int, data: Buffer) -> None:
-        """Put bytes at their place; CapacityError where the disk is full."""
+        """Put bytes at their place; CapacityError where the disk is full, StoppedError where the blob was
+        closed meanwhile."""
         view = memoryview(data)
+        with self._lock:
+            if self._data < 0 or self._closing:
+                raise StoppedError("the blob was closed", subject=self.key)
+            self._writing += 1  # else a number that is closed and given to another file gets these bytes
         try:
             while view:
                 count = os.pwrite(self._data, view, offset)
@@ -176,6 +203,14 @@ class Blob:
                 offset += count
         except OSError as error:
             raise _no_room(error, self.folder) from error
+        finally:
+            self._written()
+
+    def _written(self) -> None:
+        with self._lock:
+            self._writing -= 1
+            if self._closing:
+                self._close_files()
 
     def mark(self, index: int, digest: bytes) -> None:
         """Piece `index` is written and its SHA-256 is `digest`, as it should be."""
@@ -197,7 +232,7 @@ class Blob:
         """Whether there was news. What is known already is not overwritten."""
         at = 32 * first
         old = bytes(self.digests[at : at + len(digests)])
-        if len(old) < len(digests) or old == digests:
+        if first < 0 or len(digests) % 32 or len(old) < len(digests) or old == digests:
             return False
         if old.count(0) == len(old):
             self.digests[at : at + len(digests)] = digests
@@ -259,6 +294,10 @@ class Blob:
             self._close_files()
 
     def _close_files(self) -> None:
+        """At once, or when the last write is over."""
+        self._closing = True
+        if self._writing:
+            return
         for fd in (self._data, self._journal):
             if fd >= 0:
                 os.close(fd)
@@ -267,9 +306,14 @@ class Blob:
     def _append(self, data: bytes) -> None:
         if self._journal < 0:
             return  # removed or closed while a thread was still at work
+        size = os.fstat(self._journal).st_size
         try:
-            os.write(self._journal, data)
+            if os.write(self._journal, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            # Half a record would hide all that come after it.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._journal, size)
             raise _no_room(error, self.folder) from error
 
     def __repr__(self) -> str:

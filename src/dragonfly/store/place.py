@@ -30,7 +30,9 @@ def landing(target: Path) -> Iterator[int]:
     folder = target.parent
     if not folder.is_dir():
         raise UsageError("no such directory", subject=str(folder), advice="make it first")
-    draft = folder / f".{target.name[:200]}.{secrets.token_hex(4)}.part"
+    # Names end at 255 bytes, not letters.
+    name = os.fsdecode(os.fsencode(target.name)[:200])
+    draft = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -39,7 +41,7 @@ def landing(target: Path) -> Iterator[int]:
         yield fd
         os.replace(draft, target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise CapacityError("the disk is full", subject=str(target), advice="free some") from error
         raise
     finally:

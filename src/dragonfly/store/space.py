@@ -47,7 +47,7 @@ def plan(
     for blob in blobs:
         if blob.pinned:
             continue
-        if excess > 0 or (ttl_s and now - blob.used_at > ttl_s):
+        if (excess > 0 and blob.size) or (ttl_s and now - blob.used_at > ttl_s):
             gone.append(blob.key)
             excess -= blob.size
     return gone

@@ -32,6 +32,7 @@ from dragonfly.store.space import Stored, plan
 __all__ = ["Store"]
 
 _MARGIN = 16 * 1024 * 1024
+_FRESH_S = 2.0
 
 
 class Store:
@@ -64,7 +65,12 @@ class Store:
         self._recover()
 
     def _take_lock(self) -> None:
-        self._lock_fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._lock_fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(
+                "the data directory can't be used", subject=str(self.root), advice=error.strerror or str(error)
+            ) from error
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -79,6 +85,8 @@ class Store:
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 
     def _recover(self) -> None:
+        for grave in self.root.glob("gone-*"):
+            shutil.rmtree(grave, ignore_errors=True)  # its deletion was cut short
         for folder in sorted(self._tasks.iterdir()):
             try:
                 blob = Blob.recover(folder)
@@ -87,7 +95,11 @@ class Store:
                     raise IntegrityError("the journal is of another task", subject=str(folder))
             except (IntegrityError, OSError) as error:
                 self.recovered.append(f"{folder.name}: dropped, {error}")
-                shutil.rmtree(folder, ignore_errors=True)
+                if folder.is_dir() and not folder.is_symlink():
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        folder.unlink()
                 continue
             self._blobs[blob.key] = blob
 
@@ -125,12 +137,13 @@ class Store:
     def seal(self, blob: Blob) -> None:
         """The whole is checked: it is a cached blob from now on, and brought to the disk in the background."""
         blob.seal()
-        self._syncing.submit(self._sync, blob)
+        with contextlib.suppress(RuntimeError):  # this store is being closed: hashed again at the next start
+            self._syncing.submit(self._sync, blob)
 
     def _sync(self, blob: Blob) -> None:
         try:
             blob.sync()
-        except OSError as error:
+        except (OSError, CapacityError) as error:
             # Not on the disk for sure: it would have to be hashed again after a power loss, no more.
             self.recovered.append(f"{blob.key}: not synced, {error}")
 
@@ -162,7 +175,10 @@ class Store:
             blob.removed = True
             # Renamed first: a new blob of the same key may be made before this one is gone.
             grave = self._tasks.parent / f"gone-{key}-{id(blob)}"
-            os.rename(blob.folder, grave)
+            try:
+                os.rename(blob.folder, grave)
+            except OSError:
+                grave = blob.folder  # somebody has tidied up by hand: what is left goes
             shutil.rmtree(grave, ignore_errors=True)
             if blob.pins <= 0:
                 blob.close()
@@ -176,20 +192,29 @@ class Store:
 
     def collect(self) -> list[TaskKey]:
         """Delete what is too old or too much, least recently used first, nothing that is in use."""
-        return self._evict(0)
+        # Called beside the event loop, so what was opened just now may not be pinned yet.
+        return self._evict(0, spare_s=_FRESH_S)
 
-    def _evict(self, extra: int) -> list[TaskKey]:
+    def _promised(self) -> int:
+        """Bytes that running pulls have still to write."""
+        return sum(blob.layout.length - blob.size_on_disk for blob in self._blobs.values() if blob.pins > 0)
+
+    def _evict(self, extra: int, *, spare_s: float = 0.0) -> list[TaskKey]:
         with self._lock:
-            stored = [Stored(blob.key, blob.size_on_disk, blob.used_at, blob.pins > 0) for blob in self._blobs.values()]
+            now = self._wall()
+            stored = [
+                Stored(blob.key, blob.size_on_disk, blob.used_at, blob.pins > 0 or 0 <= now - blob.used_at < spare_s)
+                for blob in self._blobs.values()
+            ]
             gone = plan(
                 stored,
-                now=self._wall(),
+                now=now,
                 limit=self.settings.disk_limit,
                 low_water=self.settings.low_water,
                 disk_free=shutil.disk_usage(self.root).free,
                 keep_free=self.settings.keep_free,
                 ttl_s=self.settings.ttl_s,
-                extra=extra,
+                extra=extra + self._promised(),
             )
             for key in gone:
                 self.remove(key)
@@ -197,15 +222,16 @@ class Store:
 
     def _make_room(self, length: int) -> None:
         self._evict(length)
-        free = shutil.disk_usage(self.root).free
+        promised = self._promised()
+        free = shutil.disk_usage(self.root).free - promised
         if free < length + _MARGIN:
             raise CapacityError(
                 "not enough room on the disk",
-                subject=f"{self.root}: {length:,} bytes wanted, {free:,} free",
+                subject=f"{self.root}: {length:,} bytes wanted, {max(0, free):,} free",
                 advice="free some, or put --data-dir on a larger disk",
             )
         limit = self.settings.disk_limit
-        if limit and self.used_bytes() + length > limit:
+        if limit and self.used_bytes() + promised + length > limit:
             raise CapacityError(
                 "the quota is too small",
                 subject=f"{length:,} bytes wanted, --disk-limit is {limit:,} and what is in use stays",
