@@ -51,7 +51,8 @@ class SourceError(DragonflyError):
     """The source said no, or failed while it was read.
 
     `status` is its HTTP status where it gave one. `challenge` is its
-    WWW-Authenticate header, so that a mirror can pass a 401 through.
+    WWW-Authenticate header, so that a mirror can pass a 401 through. `retry_after`: seconds
+    after which it wants to be asked again, 0 where it did not say.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class SourceError(DragonflyError):
         advice: str = "",
         status: int | None = None,
         challenge: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(what, subject=subject, advice=advice)
         self.status = status
         self.challenge = challenge
+        self.retry_after = retry_after
 
     @property
     def final(self) -> bool:

@@ -9,7 +9,8 @@ import msgspec
 
 __all__ = ["Validators"]
 
-_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})")
+_NOT_FRESH = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b", re.IGNORECASE)
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})", re.IGNORECASE)
 
 
 class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,7 +24,8 @@ class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Validators:
         """From an answer's headers, by lower-case name."""
-        max_age = _MAX_AGE.search(headers.get("cache-control", ""))
+        control = headers.get("cache-control", "")
+        max_age = None if _NOT_FRESH.search(control) else _MAX_AGE.search(control)
         return cls(
             etag=headers.get("etag", ""),
             last_modified=headers.get("last-modified", ""),

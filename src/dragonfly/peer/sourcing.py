@@ -12,12 +12,24 @@ import tenacity
 
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskSpec
-from dragonfly.errors import IntegrityError, SourceUnreachable, StoppedError, UnsizedError
+from dragonfly.errors import IntegrityError, SourceError, SourceUnreachable, StoppedError, UnsizedError
 from dragonfly.peer.origin import Partial, Throttle, read_run
 from dragonfly.source.base import Described, Source, SourceRequest, SourceStream
 from dragonfly.store.blob import Blob
 
 __all__ = ["SourceReads"]
+
+#: A source that wants to be left alone for longer is not asked again: the client hears of it at once.
+_MOST_WAIT_S = 20.0
+
+_backoff = tenacity.wait_random_exponential(multiplier=0.3, max=5.0)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """As long as the source asked for, else longer from time to time."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, SourceError) else 0.0
+    return max(asked, _backoff(state))
 
 
 class SourceReads:
@@ -56,10 +68,14 @@ class SourceReads:
     def _retrying(self) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, SourceUnreachable) and not self._stop.is_set()
+                lambda error: (
+                    isinstance(error, SourceUnreachable)
+                    and error.retry_after <= _MOST_WAIT_S
+                    and not self._stop.is_set()
+                )
             ),
             stop=tenacity.stop_after_attempt(self._attempts),
-            wait=tenacity.wait_random_exponential(multiplier=0.3, max=5.0),
+            wait=_wait,
             reraise=True,
         )
 

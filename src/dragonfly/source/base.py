@@ -28,7 +28,9 @@ class SourceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Longest silence that is borne, at connect and between bytes."""
 
     def __repr__(self) -> str:
-        return f"<SourceRequest {self.url.partition('?')[0]} headers={sorted(self.headers)}>"
+        scheme, colon, rest = self.url.partition("?")[0].partition("://")
+        host, slash, path = rest.partition("/")
+        return f"<SourceRequest {scheme}{colon}{host.rpartition('@')[2]}{slash}{path} headers={sorted(self.headers)}>"
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +75,12 @@ class Source(Protocol):
         ...
 
     def open(self, request: SourceRequest, start: int = 0, end: int | None = None) -> SourceStream:
-        """Read bytes [start, end) (to the end for None). The stream's `described.length` is the
-        whole content's. Raises SourceError where a range was asked for and can't be had."""
+        """Read bytes [start, end) (to the end for None; an `end` behind the last byte means the end).
+
+        The stream's `described.length` is the whole content's. Raises SourceError where `start` > 0
+        and ranges can't be had, or lies outside of the content (416). A source without ranges
+        answers `start` 0 with all of it, whatever `end` says, and `described.ranges` False.
+        """
         ...
 
     def unchanged(self, request: SourceRequest, validators: Validators) -> bool:

@@ -72,7 +72,10 @@ def authorization_for(
 
 
 def _fetch_token(parameters: dict[str, str], source: Source, request: SourceRequest, basic: str) -> str:
-    parts = urlsplit(parameters["realm"])
+    try:
+        parts = urlsplit(parameters["realm"])
+    except ValueError:
+        raise SourceError("the registry names no proper token service", subject=parameters["realm"]) from None
     query = [(name, parameters[name]) for name in ("service",) if name in parameters]
     query += [("scope", scope) for scope in parameters.get("scope", "").split(" ") if scope]
     url = urlunsplit(

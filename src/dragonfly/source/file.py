@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -53,23 +54,26 @@ class FileSource:
     def describe(self, request: SourceRequest) -> Described:
         path = _path(request.url)
         try:
-            stat = path.stat()
+            return _described(path, path.stat())
         except OSError as error:
             raise _refusal(path, error) from error
-        if not path.is_file():
-            raise SourceError("not a file", subject=str(path), status=404)
-        etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}"'
-        return Described(length=stat.st_size, ranges=True, validators=Validators(etag=etag))
 
     def open(self, request: SourceRequest, start: int = 0, end: int | None = None) -> _FileStream:
-        described = self.describe(request)
         path = _path(request.url)
-        assert described.length is not None
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Without O_NONBLOCK a named pipe would hold this thread for ever.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise _refusal(path, error) from error
-        return _FileStream(fd, described, start, described.length if end is None else min(end, described.length))
+        try:
+            described = _described(path, os.fstat(fd))
+            length = described.length or 0
+            if start and start >= length:
+                raise SourceError("the range lies outside the content", subject=str(path), status=416)
+        except BaseException:
+            os.close(fd)
+            raise
+        return _FileStream(fd, described, start, length if end is None else min(end, length))
 
     def unchanged(self, request: SourceRequest, validators: Validators) -> bool:
         return self.describe(request).validators.etag == validators.etag
@@ -79,12 +83,26 @@ class FileSource:
 
 
 def _path(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.hostname not in (None, "", "localhost"):
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        host = "?"
+    if host not in (None, "", "localhost"):
         raise SourceError("a file of another host", subject=url, advice="write file:///path", status=404)
-    return Path(unquote(parts.path))
+    path = unquote(parts.path)
+    if "\0" in path:
+        raise SourceError("not the name of a file", subject=repr(path), status=404)
+    return Path(path)
+
+
+def _described(path: Path, found: os.stat_result) -> Described:
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError("not a file", subject=str(path), advice="name one file", status=404)
+    etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"'
+    return Described(length=found.st_size, ranges=True, validators=Validators(etag=etag))
 
 
 def _refusal(path: Path, error: OSError) -> SourceError:
-    status = 404 if isinstance(error, FileNotFoundError) else 403
+    status = 404 if isinstance(error, FileNotFoundError | NotADirectoryError) else 403
     return SourceError("the file can't be read", subject=str(path), advice=error.strerror or str(error), status=status)

@@ -8,10 +8,13 @@ shared is the bytes of the answer.
 from __future__ import annotations
 
 import base64
+import http.client
 import re
 import ssl
 import threading
+import time
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -30,7 +33,9 @@ __all__ = ["HttpSource"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_HOPS = 10
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+#: What does not cross to another origin, by what is in the header's name.
+_SECRET_HEADER = re.compile(r"auth|cookie|token|secret|password|credential|session|api-?key|-key$", re.IGNORECASE)
+_MOST_RETRY_AFTER_S = 3600.0
 _SHOWN_HEADERS = (
     "content-type", "content-encoding", "content-disposition", "content-language", "etag", "last-modified",
     "cache-control", "docker-content-digest",
@@ -66,7 +71,7 @@ class _Stream:
                 data = self._response.read(left)
                 count = len(data)
                 buffer[:count] = data
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise SourceUnreachable(
                 "the source broke off", subject=self._url, advice=f"after {self._received:,} bytes: {error}"
             ) from error
@@ -86,9 +91,8 @@ class _Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(urllib3.exceptions.HTTPError, OSError):
-            if self._expected is not None and self._received == self._expected:
-                if self._raw is not None:
-                    self._raw.read()  # lets http.client see the end, so that the connection is kept
+            if self._raw is not None and self._received == self._expected and getattr(self._raw, "length", None) == 0:
+                self._raw.read()  # lets http.client see the end, so that the connection is kept
                 self._response.release_conn()
             else:
                 self._response.close()
@@ -111,6 +115,9 @@ class HttpSource:
                 # Signed URLs are often good for GET only, and some servers know no HEAD.
                 response.close()
                 response, url = self._request("GET", request, {"Range": "bytes=0-0"})
+                if response.status == 416:
+                    response.close()  # an empty content has no byte to give a range of
+                    response, url = self._request("GET", request, {})
             self._check(response, url)
             return _described(response)
         finally:
@@ -159,6 +166,8 @@ class HttpSource:
                 response, url = self._request("GET", request, extra | {"Range": "bytes=0-0"})
                 if response.status == 304:
                     return True
+            if response.status == 416:
+                return False  # it is empty now
             self._check(response, url)
             seen = _described(response).validators
             if validators.etag:
@@ -179,18 +188,20 @@ class HttpSource:
         self, method: str, request: SourceRequest, extra: dict[str, str]
     ) -> tuple[urllib3.BaseHTTPResponse, str]:
         """Ask, following redirects; returns the answer (body unread) and the URL that gave it."""
-        headers = {"Accept-Encoding": "identity", "User-Agent": "dragonfly"} | request.headers | extra
-        url, headers = _without_user(request.url, headers)
+        headers = _merged({"Accept-Encoding": "identity", "User-Agent": "dragonfly"}, request.headers, extra)
+        url = request.url
         for _ in range(_MOST_HOPS):
+            _check_form(url)
             self._policy.check_url(url)
+            url, headers = _without_user(url, headers)
             response = self._once(method, url, headers, request)
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or not location:
                 return response, url
             response.close()
-            target = urljoin(url, location)
+            target = _joined(url, location)
             if _origin(target) != _origin(url):
-                headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
+                headers = {name: value for name, value in headers.items() if not _SECRET_HEADER.search(name)}
             url = target
         raise SourceError("too many redirects", subject=_shown(request.url), advice="look at it with curl -L")
 
@@ -204,11 +215,14 @@ class HttpSource:
                 decode_content=False,
                 redirect=False,
                 timeout=urllib3.Timeout(connect=min(10.0, request.timeout_s), read=request.timeout_s),
-                retries=urllib3.Retry(connect=1, read=0, redirect=False, status=0, other=0),
+                # A busy answer is an answer here, with its status; when to ask again is the engine's to decide.
+                retries=urllib3.Retry(
+                    connect=1, read=0, redirect=False, status=0, other=0, respect_retry_after_header=False
+                ),
             )
         except urllib3.exceptions.MaxRetryError as error:
             raise _translated(error.reason or error, url) from error
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise _translated(error, url) from error
 
     def _pool(self, trust: str) -> urllib3.PoolManager:
@@ -223,7 +237,7 @@ class HttpSource:
 
     def _check(self, response: urllib3.BaseHTTPResponse, url: str) -> None:
         status = response.status
-        if status in (200, 206, 304):
+        if status in (200, 206):
             return
         what = f"the source answered {status} {response.reason or ''}".rstrip()
         challenge = response.headers.get("www-authenticate", "")
@@ -235,7 +249,14 @@ class HttpSource:
             429: "it is asked too often; try later",
         }.get(status, "look at the source's log" if status >= 500 else "")
         kind = SourceUnreachable if status >= 500 or status in (408, 429) else SourceError
-        raise kind(what, subject=_shown(url), advice=advice, status=status, challenge=challenge)
+        raise kind(
+            what,
+            subject=_shown(url),
+            advice=advice,
+            status=status,
+            challenge=challenge,
+            retry_after=_retry_after(response.headers.get("retry-after", "")) if kind is SourceUnreachable else 0.0,
+        )
 
     def _check_range(self, response: urllib3.BaseHTTPResponse, url: str, start: int, end: int | None) -> int:
         form = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
@@ -258,6 +279,7 @@ class _CheckedPools(urllib3.PoolManager):
         class CheckedTls(urllib3.connection.HTTPSConnection):
             def connect(self) -> None:
                 super().connect()
+                self.is_verified = True  # or not, by the operator's word: no warning at each request
                 _check_peer(policy, self)
 
         class Http(urllib3.HTTPConnectionPool):
@@ -283,7 +305,10 @@ def _context(trust: str) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif trust:
-        context.load_verify_locations(cadata=trust)
+        try:
+            context.load_verify_locations(cadata=trust)
+        except (ssl.SSLError, ValueError, TypeError) as error:
+            raise SourceError("the CA file holds no certificate", advice=f"name one in PEM form ({error})") from None
     return context
 
 
@@ -296,24 +321,26 @@ def _described(response: urllib3.BaseHTTPResponse) -> Described:
     elif (text := headers.get("content-length", "")).isdecimal():
         length = int(text)
     digest = headers.get("docker-content-digest", "")
-    fresh = re.search(r"(?:^|[,\s])max-age=(\d+)", headers.get("cache-control", ""))
-    no_store = re.search(r"no-(store|cache)", headers.get("cache-control", ""))
+    shown = {name: headers[name] for name in _SHOWN_HEADERS if name in headers}
     return Described(
         length=length,
         ranges=response.status == 206 or headers.get("accept-ranges", "").lower() == "bytes",
         digest=digest if _DIGEST.fullmatch(digest) else "",
-        validators=Validators(
-            etag=headers.get("etag", ""),
-            last_modified=headers.get("last-modified", ""),
-            fresh_for_s=float(fresh[1]) if fresh and not no_store else 0.0,
-        ),
-        headers={name: headers[name] for name in _SHOWN_HEADERS if name in headers},
+        validators=Validators.of(shown),
+        headers=shown,
     )
 
 
 def _translated(error: BaseException, url: str) -> SourceError:
     if isinstance(error, SourceError):
         return error
+    if isinstance(error, ValueError | http.client.InvalidURL) and not isinstance(error, OSError):
+        # The text of these repeats what could not be sent: the URL with its query, or a header's value.
+        return SourceError(
+            "the request can't be sent",
+            subject=_shown(url),
+            advice=f"check the URL and the headers ({type(error).__name__})",
+        )
     text = str(error)
     if isinstance(error, urllib3.exceptions.SSLError) or "CERTIFICATE_VERIFY_FAILED" in text:
         return SourceError(
@@ -335,9 +362,53 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; SourceError where that is nowhere."""
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        target = ""
+    return _check_form(target)
+
+
+def _check_form(url: str) -> str:
+    """`url`, where it can be asked for; SourceError where it is none, or of another scheme (a redirect to file:)."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise SourceError("not a URL that can be read", subject=_shown(url), advice="write http(s)://HOST/PATH")
+    return url
+
+
 def _shown(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("?")[0].rpartition("@")[2]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _merged(*parts: dict[str, str]) -> dict[str, str]:
+    """Headers in one; later ones win, however they are written."""
+    found: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        for name, value in part.items():
+            found[name.lower()] = (name, value)
+    return dict(found.values())
+
+
+def _retry_after(text: str) -> float:
+    """Seconds of a Retry-After header (RFC 9110 §10.2.3: a number or a date); 0 where it is neither."""
+    if text.strip().isdecimal():
+        return min(_MOST_RETRY_AFTER_S, float(text[:9]))
+    try:
+        wait = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(_MOST_RETRY_AFTER_S, max(0.0, wait))
 
 
 def _without_user(url: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:

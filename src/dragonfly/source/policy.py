@@ -32,7 +32,7 @@ class SourcePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def check_url(self, url: str) -> None:
         """SourceError (403) where this URL may not be read."""
-        host = (urlsplit(url).hostname or "").lower()
+        host = (urlsplit(url).hostname or "").lower().rstrip(".")  # `host.` is the same host
         if any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in self.deny):
             raise self._refusal(host, "it is on the list of denied sources")
         if self.allow and not any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in self.allow):

@@ -5,6 +5,8 @@ The revision of the contract (`source.base`) stands in the group's name.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import threading
 from importlib.metadata import entry_points
 from urllib.parse import urlsplit
@@ -36,7 +38,10 @@ class Sources:
 
     def for_url(self, url: str) -> Source:
         """The backend of the URL's scheme; UsageError where there is none."""
-        scheme = urlsplit(url).scheme.lower()
+        try:
+            scheme = urlsplit(url).scheme.lower()
+        except ValueError:
+            raise UsageError("not a URL", subject=_shown(url), advice="write SCHEME://HOST/PATH") from None
         with self._lock:
             made = self._made.get(scheme)
             if made is None:
@@ -47,8 +52,7 @@ class Sources:
         point = self._points.get(scheme)
         if point is None:
             known = ", ".join(sorted(self._points))
-            shown = url.partition("?")[0]
-            raise UsageError("no source for this kind of URL", subject=shown, advice=f"known here: {known}")
+            raise UsageError("no source for this kind of URL", subject=_shown(url), advice=f"known here: {known}")
         try:
             source: Source = point.load()(self._policy)
         except Exception as error:  # a stranger's code: whatever it raises must not end the node
@@ -62,5 +66,11 @@ class Sources:
     def close(self) -> None:
         with self._lock:
             for source in {id(source): source for source in self._made.values()}.values():
-                source.close()
+                with contextlib.suppress(Exception):  # a stranger's code must not keep the others open
+                    source.close()
             self._made.clear()
+
+
+def _shown(url: str) -> str:
+    """Without user, password and query."""
+    return re.sub(r"://[^/]*@", "://", url.partition("?")[0])
