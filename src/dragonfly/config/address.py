@@ -22,7 +22,7 @@ def split(text: str, default_port: int | None) -> tuple[str, int]:
         host, _, port = bare.partition(":")
     if not port and default_port is not None:
         return host, default_port
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         raise UsageError("not an address", subject=repr(text), advice="write HOST:PORT")
     return host, int(port)
 
@@ -46,6 +46,6 @@ def supernode_address(text: str) -> SupernodeAddress:
         share = float(weight) if equals else 1.0
     except ValueError:
         share = 0.0
-    if not host or share <= 0:
+    if not host or not 0 < share < float("inf"):
         raise UsageError("not a supernode", subject=repr(text), advice="write HOST, HOST:PORT or HOST:PORT=WEIGHT")
     return SupernodeAddress(host, port, share)

@@ -23,6 +23,7 @@ from dragonfly.errors import UsageError
 __all__ = ["Loaded", "fields_of", "load", "unit_of"]
 
 _PARSERS = {"bytes": parse_size, "bytes/s": parse_rate, "s": parse_duration}
+_MOST = 2**62
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -68,7 +69,9 @@ def load(
         own = {name: tree[name] for name in fields_of(kind) if name in tree}
         parts[kind] = _made(kind, own, "")
     for section, kind in command.sections.items():
-        parts[kind] = _made(kind, tree.get(section) or {}, f"{section}.")
+        raw = tree.get(section) or {}
+        _check_decided(command, section, raw)
+        parts[kind] = _made(kind, raw, f"{section}.")
     return Loaded(parts, frozenset(tree))
 
 
@@ -96,8 +99,8 @@ def _read(file: Path) -> dict[str, Any]:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError("the configuration can't be read", subject=str(file), advice=error.strerror or "") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError("not YAML", subject=str(file), advice=" ".join(str(error).split())) from None
+    except Exception as error:  # besides its own errors PyYAML raises what its constructors do (2001-99-99, 0b, …)
+        raise UsageError("not YAML", subject=str(file), advice=_one_line(error)) from None
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -110,6 +113,15 @@ def _check_keys(command: Command, found: Mapping[str, Any], where: str) -> None:
     for key in found:
         if key not in known:
             raise _unknown(key, known, where)
+
+
+def _check_decided(command: Command, section: str, raw: object) -> None:
+    """A key that this program would overrule is an error, not a value without effect."""
+    for key in raw if isinstance(raw, dict) else ():
+        name = f"{section}.{str(key).replace('-', '_')}"
+        if (above := command.decided.get(name)) is not None:
+            advice = f"use the key {above!r}" if above else f"{command.name} decides it"
+            raise UsageError("a key that is not set here", subject=name, advice=advice)
 
 
 def _unknown(key: str, known: list[str], where: str) -> UsageError:
@@ -160,13 +172,17 @@ def _made(kind: type[S], raw: Any, where: str) -> S:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        field = str(error).partition("`$.")[2].rstrip("`").partition("[")[0]
+        field = str(error).partition("`$.")[2].rstrip("`").partition("[")[0].partition(".")[0]
         raise UsageError(
             "a value that makes no sense",
-            subject=f"{where}{field} = {values.get(field)!r}"
+            subject=f"{where}{field} = {_shown(raw.get(field, values.get(field)))}"
             if field in values
             else where.rstrip(".") or kind.__name__,
             advice=str(error).partition(" - at")[0],
+        ) from None
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(
+            "a value that makes no sense", subject=where.rstrip(".") or kind.__name__, advice=_one_line(error)
         ) from None
 
 
@@ -177,7 +193,9 @@ def _value(annotation: Any, value: Any, where: str) -> Any:
         try:
             return _PARSERS[unit](value)
         except UsageError as error:
-            raise UsageError(error.what, subject=f"{where} = {value!r}", advice=error.advice) from None
+            raise UsageError(error.what, subject=f"{where} = {_shown(value)}", advice=error.advice) from None
+    if unit and isinstance(value, int | float) and not 0 <= value < _MOST:
+        raise UsageError("a value that makes no sense", subject=f"{where} = {_shown(value)}", advice="0 or more")
     plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
     origin = typing.get_origin(plain)
     if origin in (typing.Union, types.UnionType) or value is None:
@@ -206,13 +224,18 @@ def _list(value: Any, item: Any, where: str) -> list[Any]:
 
 def _table(value: Any, where: str) -> dict[str, str]:
     if isinstance(value, dict):
+        for key, text in value.items():
+            if not isinstance(text, str | int | float) or isinstance(text, bool):
+                raise UsageError("not a text", subject=f"{where}.{key} = {_shown(text)}", advice="write NAME: VALUE")
         return {str(key): str(text) for key, text in value.items()}
+    if not isinstance(value, str | list | tuple):
+        raise UsageError("not a table", subject=f"{where} = {_shown(value)}", advice="write NAME=VALUE, or NAME: VALUE")
     pairs = value.split(",") if isinstance(value, str) else list(value)
     found: dict[str, str] = {}
     for pair in pairs:
         key, equals, text = str(pair).partition("=")
         if not equals or not key.strip() or not text.strip():
-            raise UsageError("not a pair", subject=f"{where}: {pair!r}", advice="write NAME=VALUE")
+            raise UsageError("not a pair", subject=f"{where}: {_shown(pair)}", advice="write NAME=VALUE")
         found[key.strip()] = text.strip()
     return found
 
@@ -222,5 +245,15 @@ def _yaml(text: str, where: str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError("not YAML", subject=where, advice=" ".join(str(error).split())) from None
+    except Exception as error:  # as above
+        raise UsageError("not YAML", subject=where, advice=_one_line(error)) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _shown(value: object) -> str:
+    """A value in an error: one line, not long."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import typing
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -13,14 +14,27 @@ from dragonfly.config.schema import DAEMON, DFGET, SUPERNODE, Command
 
 __all__ = ["defaults_text", "reference_text"]
 
+_REQUIRED = object()
 _HEAD = """# Configuration
 
 Written by `dragonfly config reference`; a test keeps it so.
 
-Each key can stand in the file of `--config FILE` (YAML), in the environment as `DRAGONFLY_KEY`
-(`DRAGONFLY_SECTION__KEY` in a section), and, where it is one value or a list, as `--key`.
-A flag beats the environment, the environment beats the file. Sizes: `20M`, `2GiB`; rates: `20M`
-(bytes/s) or `100Mbit`; durations: `250ms`, `30s`, `5m`. An unknown key is an error.
+Each key of a program can be given in three ways; a flag beats the environment, the environment
+beats the file:
+
+| | at the top | in a section |
+|---|---|---|
+| flag | `--disk-limit 200G` | (no flag) |
+| environment | `DRAGONFLY_DISK_LIMIT=200G` | `DRAGONFLY_STORE__TTL_S=30d` |
+| file of `--config FILE` (YAML) | `disk_limit: 200G` | `store: {ttl_s: 30d}` |
+
+SIZE: `500K`, `20M`, `1.5G` (powers of 1000), `64KiB`, `2GiB` (powers of 1024), or bytes. RATE: a SIZE per
+second, or `100Mbit`. DURATION: `250ms`, `30s`, `5m`, `1h30m`, `7d`, or seconds. A LIST is repeated as a
+flag, has commas in the environment, and is a YAML list in a file. TABLES stand in files only (or as YAML
+in the environment); what is in them is described at the end.
+
+An unknown key is an error that names the nearest known one. `dragonfly config default PROGRAM` writes a
+file with every key at its default, `dragonfly config check PROGRAM FILE` says whether a file is good.
 """
 
 
@@ -29,14 +43,14 @@ def reference_text() -> str:
     parts = [_HEAD]
     for command in (SUPERNODE, DAEMON, DFGET):
         parts.append(f"\n## {command.name}\n")
-        parts += [_table(kind) for kind in command.flat]
-    seen: dict[str, type[msgspec.Struct]] = {}
+        parts.append(_table(*command.flat))
+    sections: dict[str, type[msgspec.Struct]] = {}
     for command in (SUPERNODE, DAEMON):
-        seen |= command.sections
-    for section, kind in seen.items():
+        sections |= command.sections
+    for section, kind in sections.items():
         parts.append(f"\n## Section `{section}` (supernode and dfdaemon)\n")
-        parts.append(_table(kind))
-    parts.append("\n## Tables within\n")
+        parts.append(_table(kind, section=section))
+    parts.append("\n## Tables\n")
     for name, kind in sorted(_nested().items()):
         parts.append(f"\n### {name}\n")
         parts.append(_table(kind))
@@ -50,27 +64,55 @@ def defaults_text(command: Command) -> str:
         lines += _yaml_lines(kind, "")
     for section, kind in command.sections.items():
         lines += ["", f"# {section}:"]
-        lines += _yaml_lines(kind, "  ")
+        lines += _yaml_lines(kind, "  ", {name for name in fields_of(kind) if f"{section}.{name}" in command.decided})
     return "\n".join(lines) + "\n"
 
 
-def _yaml_lines(kind: type[msgspec.Struct], indent: str) -> list[str]:
+def _yaml_lines(kind: type[msgspec.Struct], indent: str, without: Collection[str] = ()) -> list[str]:
     lines = []
     for name, (annotation, default) in _fields(kind).items():
+        if name in without:
+            continue
         text = msgspec.json.encode(default, enc_hook=str).decode()
         lines.append(f"# {indent}{name}: {text}" + (f"   # {about}" if (about := _about(annotation)) else ""))
     return lines
 
 
-def _table(kind: type[msgspec.Struct]) -> str:
-    rows = ["", "| key | default | meaning |", "|---|---|---|"]
-    for name, (annotation, default) in _fields(kind).items():
-        meaning = _about(annotation)
-        inner = _struct_in(annotation)
-        if inner is not None:
-            meaning = f"{meaning + '; ' if meaning else ''}see {inner.__name__}"
-        rows.append(f"| `{name}` | {_shown(default, unit_of(annotation))} | {meaning} |")
+def _table(*kinds: type[msgspec.Struct], section: str = "") -> str:
+    rows = ["", "| key | | default | meaning |", "|---|---|---|---|"]
+    for kind in kinds:
+        for name, (annotation, default) in _fields(kind).items():
+            decided = {
+                command.name: command.decided[f"{section}.{name}"]
+                for command in (SUPERNODE, DAEMON)
+                if f"{section}.{name}" in command.decided
+            }
+            if len(decided) == 2:
+                continue
+            meaning = _about(annotation)
+            for program, above in decided.items():
+                meaning += f" ({program} has `{above}` for it)"
+            if (inner := _struct_in(annotation)) is not None:
+                meaning = f"{meaning + '; ' if meaning else ''}see [{inner.__name__}](#{inner.__name__.lower()})"
+            rows.append(f"| `{name}` | {_form(annotation)} | {_shown(default, unit_of(annotation))} | {meaning} |")
     return "\n".join(rows) + "\n"
+
+
+def _form(annotation: Any) -> str:
+    """What is to be written, in a word."""
+    if unit := unit_of(annotation):
+        return {"bytes": "SIZE", "bytes/s": "RATE", "s": "DURATION"}[unit]
+    plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+    origin = typing.get_origin(plain)
+    if origin is tuple:
+        return "TABLES" if _struct_in(annotation) is not None else "LIST"
+    if origin is dict:
+        return "LIST of NAME=VALUE"
+    if isinstance(plain, type) and issubclass(plain, enum.Enum):
+        return " or ".join(f"`{one.value}`" for one in plain)
+    if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        return "TABLE"
+    return {bool: "`true` or `false`", int: "number", float: "number"}.get(plain, "text")
 
 
 def _fields(kind: type[msgspec.Struct]) -> dict[str, tuple[Any, Any]]:
@@ -80,7 +122,7 @@ def _fields(kind: type[msgspec.Struct]) -> dict[str, tuple[Any, Any]]:
         default: Any = field.default
         if default is msgspec.NODEFAULT:
             factory = field.default_factory
-            default = "required" if factory is msgspec.NODEFAULT else factory()
+            default = _REQUIRED if factory is msgspec.NODEFAULT else factory()
         found[field.encode_name] = (annotations[field.encode_name], default)
     return found
 
@@ -97,18 +139,18 @@ def _shown(default: Any, unit: str) -> str:
         default = default.value
     if default in ("", (), {}) or isinstance(default, msgspec.Struct):
         return ""
+    if default is _REQUIRED:
+        return "(required)"
     if isinstance(default, tuple):
-        return (
-            "see below" if default and isinstance(default[0], msgspec.Struct) else f"`{', '.join(map(str, default))}`"
-        )
+        return f"`{', '.join(msgspec.json.encode(one, enc_hook=str).decode() for one in default)}`"
     if isinstance(default, bool):
-        return "yes" if default else "no"
-    if unit == "bytes" and default and default % (1 << 10) == 0:
-        for shift, name in ((20, "MiB"), (10, "KiB")):
-            if default % (1 << shift) == 0:
-                return f"`{default >> shift}{name}`"
-    if unit == "s" and default:
-        return f"`{default:g}s`"
+        return f"`{str(default).lower()}`"
+    if unit in ("bytes", "bytes/s") and default:
+        for step, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (10**9, "G"), (10**6, "M")):
+            if default % step == 0:
+                return f"`{default // step}{name}`"
+    if unit == "s":
+        return f"`{default:g}s`" if default else "`0`"
     return f"`{default}`"
 
 

@@ -31,6 +31,7 @@ Size = Annotated[int, Meta(extra={"unit": "bytes"})]
 Rate = Annotated[int, Meta(extra={"unit": "bytes/s"})]
 Duration = Annotated[float, Meta(extra={"unit": "s"})]
 
+_MOST = 2.0**62  # bytes, bytes/s or seconds: more fits in no file
 _PREFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<prefix>[kmgt]i?)?b?", re.IGNORECASE)
 _BITS = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<prefix>[kmgt]i?)?bit", re.IGNORECASE)
@@ -46,7 +47,7 @@ def parse_size(text: str) -> int:
         raise UsageError(
             "not a size", subject=repr(text), advice="write a number with K, M, G, T or KiB, MiB, GiB, TiB"
         )
-    return int(float(form["number"]) * _PREFIX[(form["prefix"] or "").lower()])
+    return _whole(form, _PREFIX[(form["prefix"] or "").lower()], text)
 
 
 def parse_rate(text: str) -> int:
@@ -54,21 +55,31 @@ def parse_rate(text: str) -> int:
     bare = text.strip().lower().removesuffix("/s").removesuffix("ps")
     bits = _BITS.fullmatch(bare)
     if bits is not None:
-        return int(float(bits["number"]) * _PREFIX[bits["prefix"] or ""] / 8)
+        return _whole(bits, _PREFIX[bits["prefix"] or ""] / 8, text)
     try:
         return parse_size(bare)
     except UsageError:
         raise UsageError("not a rate", subject=repr(text), advice="write 20M (bytes/s) or 100Mbit") from None
 
 
+def _whole(form: re.Match[str], unit: float, text: str) -> int:
+    count = float(form["number"]) * unit
+    if count > _MOST:
+        raise UsageError("too much", subject=repr(text[:40]), advice="no disk or link is that large")
+    return int(count)
+
+
 def parse_duration(text: str) -> float:
     """`"90s"`, `"1m30s"`, `"250ms"`, or a bare number of seconds → seconds."""
     bare = text.strip().lower()
     if re.fullmatch(r"\d+(?:\.\d+)?", bare):
-        return float(bare)
+        bare += "s"
     if not _DURATION.fullmatch(bare):
         raise UsageError("not a duration", subject=repr(text), advice="write 30s, 5m, 1h30m or a number of seconds")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(bare))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(bare))
+    if seconds > _MOST:
+        raise UsageError("too long", subject=repr(text[:40]), advice="write 30s, 5m or 1h30m")
+    return seconds
 
 
 def format_size(count: float) -> str:
@@ -77,7 +88,7 @@ def format_size(count: float) -> str:
         if abs(count) < 999.5:
             return f"{count:.3g} {prefix}B" if prefix else f"{count:.0f} B"
         count /= 1000
-    return f"{count:.3g} TB"
+    return f"{count:.3g} TB" if abs(count) < 999.5 else f"{count:.0f} TB"
 
 
 def format_rate(rate: float) -> str:

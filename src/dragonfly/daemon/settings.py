@@ -56,7 +56,7 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the white list: a host that may be asked for through the proxy."""
 
     host: Annotated[str, Meta(description="regular expression for the whole host name; empty: any")] = ""
-    ports: Annotated[tuple[int, ...], Meta(description="empty: any")] = ()
+    ports: Annotated[tuple[int, ...], Meta(description="ports that may be asked for; empty: any")] = ()
 
 
 class Registry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,7 +94,7 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     hijack: Annotated[tuple[Hijack, ...], Meta(description="whose CONNECT is ended here; others are tunnelled")] = ()
     permit: Annotated[tuple[Permit, ...], Meta(description="hosts that may be proxied at all; empty: any")] = ()
     ca_cert: Annotated[str, Meta(description="file of an own CA certificate instead of DATA_DIR/ca/ca.crt")] = ""
-    ca_key: Annotated[str, Meta(description="file of its key")] = ""
+    ca_key: Annotated[str, Meta(description="file of the key of ca_cert")] = ""
     when_upstream_down: Annotated[
         UpstreamDown, Meta(description="who gets a cached blob while its registry does not answer")
     ] = UpstreamDown.DENY
@@ -102,9 +102,15 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         Duration, Meta(description="a registry's yes to one client and blob is remembered this long", ge=0)
     ] = 60.0
     socket_mode: Annotated[str, Meta(description="permission bits of the control socket, octal")] = "0660"
-    head_timeout: Annotated[Duration, Meta(description="for a client's first bytes and its request head")] = 60.0
+    head_timeout: Annotated[
+        Duration, Meta(description="how long a client may take for its first bytes and its request head")
+    ] = 60.0
     keep_alive: Annotated[Duration, Meta(description="an idle client connection is kept this long")] = 300.0
-    connect_timeout: Annotated[Duration, Meta(description="for a connection to a source or through a tunnel")] = 10.0
+    connect_timeout: Annotated[
+        Duration, Meta(description="how long a connection to a source, or through a tunnel, may take to stand")
+    ] = 10.0
     upstream_timeout: Annotated[Duration, Meta(description="longest silence of a source that is borne")] = 300.0
     client_timeout: Annotated[Duration, Meta(description="a client that takes no byte for so long is dropped")] = 300.0
-    max_head: Annotated[Size, Meta(description="of one header line, in requests and answers")] = 256 * 1024
+    max_head: Annotated[Size, Meta(description="longest header line that is taken, in requests and answers")] = (
+        256 * 1024
+    )

@@ -39,7 +39,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One node's engine."""
 
     source_policy: SourcePolicy = SourcePolicy.FALLBACK
-    swarm: SwarmSettings = SwarmSettings()
+    swarm: Annotated[SwarmSettings, Meta(description="how one pull asks its neighbours")] = SwarmSettings()
     join_patience_s: Annotated[
         Duration,
         Meta(description="how long a supernode may take to describe a task before the source is read"),

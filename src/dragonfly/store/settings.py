@@ -17,7 +17,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     disk_limit: Annotated[Size, Meta(description="most bytes of cached content; 0: only the free disk limits it")] = 0
     low_water: Annotated[
-        float, Meta(description="eviction goes down to this share of the limit, so that it is not needed at once again")
+        float,
+        Meta(
+            description="eviction goes down to this share of the limit, so that it is not needed at once again",
+            ge=0,
+            le=1,
+        ),
     ] = 0.9
     keep_free: Annotated[Size, Meta(description="bytes of the disk that are left free for others")] = 1_000_000_000
     ttl_s: Annotated[Duration, Meta(description="content unused for so long is deleted; 0: never for that reason")] = (

@@ -23,7 +23,13 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     advertise: Annotated[
         str, Meta(description="IP at which nodes reach this supernode; by default the one they used for its session")
     ] = ""
-    data_dir: Annotated[str, Meta(description="where content and state are kept")] = ""
+    data_dir: Annotated[
+        str,
+        Meta(
+            description="where content and state are kept; by default /var/lib/dragonfly/supernode, "
+            "for others than root ~/.local/share/dragonfly/supernode"
+        ),
+    ] = ""
     state: Annotated[
         str, Meta(description="where the directory of tasks and jobs is kept: sqlite, memory or redis://HOST:PORT/DB")
     ] = "sqlite"
@@ -51,4 +57,6 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     neighbour_policy: Annotated[
         str, Meta(description="who becomes whose neighbour: near-random, random, or a plugin's name")
     ] = "near-random"
-    scheduler: SchedulerSettings = SchedulerSettings()
+    scheduler: Annotated[
+        SchedulerSettings, Meta(description="how neighbours are chosen and what is told to whom how often")
+    ] = SchedulerSettings()

@@ -51,12 +51,23 @@ class _Json(logging.Formatter):
         event = getattr(record, "event", None)
         line: dict[str, object] = {"at": record.created, "level": record.levelname.lower()}
         if isinstance(event, Event):
-            line |= {"event": event.name, **event.fields}
+            line |= {"event": event.name} | {name: _plain(value) for name, value in event.fields.items()}
         else:
             line["message"] = record.getMessage()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=repr).decode()
+        except (UnicodeEncodeError, TypeError):  # half a surrogate pair, from a name that was no UTF-8
+            plain = {name: value if isinstance(value, int | float) else one_line(value) for name, value in line.items()}
+            return msgspec.json.encode(plain).decode()
+
+
+def _plain(value: object) -> object:
+    """A field as JSON: a pull's result in its parts, anything else that is no plain value by its repr,
+    which shows no secrets."""
+    plain = value is None or isinstance(value, str | int | float | list | tuple | dict) or hasattr(value, "line")
+    return value if plain else repr(value)
 
 
 def setup(level: str = "info", form: str = "text") -> None:
@@ -93,6 +104,12 @@ def _sentence(event: Event) -> str:
             value = f"{str(value)[:19]}…"
         elif name == "bytes" and isinstance(value, int):
             value = format_size(value)
-        text = str(value)
+        text = one_line(value)
         parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
     return " ".join(parts)
+
+
+def one_line(value: object) -> str:
+    """As text in which nothing can begin a line or colour a terminal: what others sent stands in logs."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,6 +15,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+logger = logging.getLogger("dragonfly")
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -25,7 +27,12 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for name, text, value in self.sources:
-            yield GaugeMetricFamily(name, text, value=value())
+            try:
+                now = value()
+            except Exception:  # one that can't be told now must not hide all others
+                logger.debug("%s can't be told", name, exc_info=True)
+                continue
+            yield GaugeMetricFamily(name, text, value=now)
 
 
 class Metrics:
