@@ -122,7 +122,7 @@ async def dial(
                     ("Upgrade", UPGRADE),
                     ("Dragonfly-Peer", peer),
                     ("Dragonfly-Lane", str(lane)),
-                    ("Authorization", f"Bearer {ticket}"),
+                    ("Authorization", f"Bearer {ticket or '-'}"),  # a header value can't be empty
                 ],
             )
             await loop.sock_sendall(sock, connection.send(request) or b"")
@@ -132,7 +132,7 @@ async def dial(
             return sock
         status = getattr(event, "status_code", 0)
         raise PeerError("the neighbour declined", subject=str(status))
-    except (OSError, TimeoutError, h11.RemoteProtocolError) as error:
+    except (OSError, TimeoutError, h11.ProtocolError) as error:
         sock.close()
         raise PeerError(
             "a neighbour can't be reached", subject=f"{address}:{port}", advice=str(error) or "no answer"

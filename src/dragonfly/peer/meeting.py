@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dragonfly.core import bitmap
 from dragonfly.core.messages import Neighbours, PeerAddress, TaskInfo, TroubleKind
 from dragonfly.core.pieces import PieceLayout
-from dragonfly.errors import PeerError
+from dragonfly.errors import CapacityError, PeerError
 from dragonfly.peer.handshake import dial
 from dragonfly.peer.links import Links
 from dragonfly.peer.node import Node
@@ -28,6 +28,10 @@ from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
 
 __all__ = ["Meeting"]
+
+
+async def _raised(error: Exception) -> None:
+    raise error
 
 
 class Meeting:
@@ -111,6 +115,8 @@ class Meeting:
             mine_first = peer in self.links.dialling and self._node.host.id > peer
             if peer in self.links.sessions or mine_first or peer == self._node.host.id:
                 return 409, "Already Connected"
+        elif f"{peer}#{lane}" in self.links.sessions:
+            return 409, "Already Connected"
         return 101, "Switching Protocols"
 
     def accept(self, sock: socket.socket, peer: str, lane: int) -> None:
@@ -268,6 +274,8 @@ class Meeting:
         self._feed(ev.NeighbourDown(session.name))
         if error is not None:
             self._node.tracer.emit("session.closed", task=self.info.key, peer=session.name, reason=str(error))
+        if isinstance(error, CapacityError) and self._download.state is State.RUNNING:
+            self._spawn(_raised(error))  # a full disk is nobody's fault there: the pull ends with it
 
     # ---------------------------------------------------------------- the end
 

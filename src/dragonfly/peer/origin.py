@@ -64,6 +64,50 @@ class Partial:
         return layout.start(first) + self.filled
 
 
+class _Reports:
+    """Hands what a thread has brought to the loop: at once, then in batches, but never later than
+    `_REPORT_EVERY_S`: a source that falls silent must not hold back what came before."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[list[int], int], None]) -> None:
+        self._loop = loop
+        self._report = report
+        self._lock = threading.Lock()
+        self._done: list[int] = []
+        self._fresh = 0
+        self._armed = False
+        self._next_at = 0.0
+
+    def add(self, index: int, count: int) -> None:
+        with self._lock:
+            self._done.append(index)
+            self._fresh += count
+            armed, self._armed = self._armed, True
+        if not armed:
+            self._loop.call_soon_threadsafe(self._arm)
+
+    def end(self, count: int) -> None:
+        """The read is over; what it brought is told before that is."""
+        with self._lock:
+            self._fresh += count
+        self._loop.call_soon_threadsafe(self._flush)
+
+    def _arm(self) -> None:
+        wait = self._next_at - self._loop.time()
+        if wait <= 0:
+            self._flush()
+        else:
+            self._loop.call_later(wait, self._flush)
+
+    def _flush(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+            fresh, self._fresh = self._fresh, 0
+            self._armed = False
+        self._next_at = self._loop.time() + _REPORT_EVERY_S
+        if done or fresh:
+            self._report(done, fresh)
+
+
 def read_run(
     stream: SourceStream,
     blob: Blob,
@@ -82,9 +126,8 @@ def read_run(
     `report(indexes, bytes)` is called in `loop`. Raises what the stream and the store raise,
     IntegrityError where a piece is not what its known digest says, StoppedError on `stop`.
     """
-    done: list[int] = []
+    reports = _Reports(loop, report)
     fresh = 0
-    reported_at = time.monotonic()
     try:
         for index in range(first, first + count):
             partial.position(layout, index)
@@ -105,14 +148,10 @@ def read_run(
             if at < len(view):
                 raise SourceUnreachable("the source gave fewer bytes than it promised", subject=f"piece {index}")
             _keep(blob, layout, index, view, hasher.digest())
-            done.append(index)
-            now = time.monotonic()
-            if now - reported_at >= _REPORT_EVERY_S:
-                loop.call_soon_threadsafe(report, done, fresh)
-                done, fresh, reported_at = [], 0, now
+            reports.add(index, fresh)
+            fresh = 0
     finally:
-        if done or fresh:
-            loop.call_soon_threadsafe(report, done, fresh)
+        reports.end(fresh)
 
 
 def _keep(blob: Blob, layout: PieceLayout, index: int, view: memoryview, digest: bytes) -> None:

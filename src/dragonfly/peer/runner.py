@@ -10,6 +10,7 @@ in the event loop; calls from sessions are plain function calls, nothing is queu
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 
@@ -49,6 +50,10 @@ from dragonfly.swarm import events as ev
 from dragonfly.swarm.download import Download, State
 
 __all__ = ["TaskRun"]
+
+_LAST_PATIENCE = 15
+"""Times `source_after_s`: how long a pull that may not read the source waits for its swarm."""
+logger = logging.getLogger("dragonfly")
 
 
 class TaskRun:
@@ -192,6 +197,7 @@ class TaskRun:
         if blob.complete and blob.sealed:
             self._sealed()
         elif self.download.state is State.DONE:
+            self.sealing.begin()
             self._all_pieces()
         else:
             self.sealing.begin()
@@ -239,10 +245,13 @@ class TaskRun:
         stalled = download.stalled_for(self.node.now())
         if stalled > 2 * self.node.settings.swarm.tick_s:
             self.meter.idle_s += self.node.settings.swarm.tick_s
+        patience = self.node.settings.swarm.source_after_s
+        if self.policy is SourcePolicy.NEVER or self.pattern is Pattern.CDN:
+            patience *= _LAST_PATIENCE  # there is no other way: this ends the pull
         if (
-            stalled >= self.node.settings.swarm.source_after_s
-            and self.policy is SourcePolicy.FALLBACK
-            and self.pattern is Pattern.P2P
+            stalled >= patience
+            and self.policy is not SourcePolicy.FIRST
+            and self.pattern is not Pattern.SOURCE
             and not self.source.reason
             and download.state is State.RUNNING
         ):
@@ -454,6 +463,9 @@ class TaskRun:
             self.fail(error)
         except OSError as error:
             self.fail(DragonflyError("the system refused", subject=str(error)))
+        except Exception as error:  # a bug, ours or a source plug-in's: no reader may wait for ever
+            logger.error("a bug in the pull of %s", self.spec.shown_url, exc_info=True)
+            self.fail(DragonflyError("a bug ended the pull", subject=repr(error), advice="look at the log"))
 
     async def stop(self) -> None:
         """End everything; the blob keeps what it has."""

@@ -101,6 +101,8 @@ class PeerServer:
             admission = Admission(head)
         except PeerError as error:
             return int(error.subject), error.what, None
+        except ValueError:
+            return 400, "Bad Request", None  # a target that no URL looks like
         return await self._gate(admission)
 
     async def close(self) -> None:
