@@ -23,6 +23,7 @@ from dragonfly.wire.piece import UPGRADE
 __all__ = ["Head", "answer", "dial", "read_head", "wait_readable"]
 
 _HEAD_LIMIT = 16 * 1024
+_ESTABLISHED = 1  # tcpi_state of TCP_INFO
 
 
 class Head(NamedTuple):
@@ -62,8 +63,9 @@ async def _take_head(sock: socket.socket) -> bytes:
         if len(data) >= _HEAD_LIMIT:
             raise PeerError("a request head that is too long")
         if len(data) == seen:
-            if not data:
-                raise PeerError("closed before its first line")
+            # A closed socket stays readable, so only its state tells it from one that is slow.
+            if not data or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
+                raise PeerError("closed before the end of its head")
             await asyncio.sleep(0.005)  # peeked bytes keep the socket readable: do not spin
         seen = len(data)
 

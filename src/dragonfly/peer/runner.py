@@ -455,6 +455,7 @@ class TaskRun:
         task = asyncio.get_running_loop().create_task(self._guard(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was cancelled before its first step
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:

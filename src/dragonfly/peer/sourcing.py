@@ -54,10 +54,14 @@ class SourceReads:
         self._request = SourceRequest(url=spec.url, headers=spec.headers, trust=spec.trust, timeout_s=timeout_s)
         self._first: tuple[int, SourceStream] | None = None
         self._stop = threading.Event()
+        self._running: set[SourceStream] = set()
 
     def stop(self) -> None:
         """Make running reads give up; later ones are refused."""
         self._stop.set()
+        for stream in list(self._running):
+            if (abort := getattr(stream, "abort", None)) is not None:
+                abort()
         self._drop_first()
 
     def _drop_first(self) -> None:
@@ -144,25 +148,29 @@ class SourceReads:
 
         def work() -> None:
             with opened or self._open(start, end) as stream:
-                self._check_same(stream.described)
-                read_run(
-                    stream,
-                    blob,
-                    layout,
-                    first,
-                    count,
-                    partial=partial,
-                    stop=self._stop,
-                    throttles=self._throttles,
-                    loop=loop,
-                    report=report,
-                )
+                self._running.add(stream)
+                try:
+                    self._check_same(stream.described)
+                    read_run(
+                        stream,
+                        blob,
+                        layout,
+                        first,
+                        count,
+                        partial=partial,
+                        stop=self._stop,
+                        throttles=self._throttles,
+                        loop=loop,
+                        report=report,
+                    )
+                finally:
+                    self._running.discard(stream)
 
         job = loop.run_in_executor(self._executor, work)
         try:
             await asyncio.shield(job)
         except asyncio.CancelledError:
-            self._stop.set()
+            self.stop()
             with contextlib.suppress(Exception):
                 await job
             raise

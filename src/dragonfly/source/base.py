@@ -48,7 +48,11 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceStream(Protocol):
-    """An open read. Leave it by `with`: an unread rest is dropped, the connection with it."""
+    """An open read. Leave it by `with`: an unread rest is dropped, the connection with it.
+
+    It may have a method `abort()` too, called from another thread: `readinto` then raises or
+    returns soon, instead of when `timeout_s` of a silent source are over.
+    """
 
     described: Described
 

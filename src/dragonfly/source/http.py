@@ -84,6 +84,13 @@ class _Stream:
             )
         return count
 
+    def abort(self) -> None:
+        """From another thread: a read that waits for a silent source ends now (urllib3 2.3 and later)."""
+        shutdown = getattr(self._response, "shutdown", None)
+        if shutdown is not None:
+            with suppress(OSError, ValueError, RuntimeError):
+                shutdown()
+
     def __enter__(self) -> Self:
         return self
 
