@@ -19,7 +19,7 @@ from dragonfly import __version__
 from dragonfly.cli.exits import Exit, exit_for
 from dragonfly.cli.options import load_from, settings_options
 from dragonfly.config.schema import DFGET, GetSettings, LogSettings
-from dragonfly.core.task import INSECURE, TaskSpec
+from dragonfly.core.task import INSECURE, TaskSpec, shown_url
 from dragonfly.core.units import parse_duration
 from dragonfly.errors import DragonflyError, StoppedError, UsageError
 
@@ -84,10 +84,19 @@ _SETTINGS = {"config", "log_level", "log_format", "supernode", "data_dir", "limi
 
 def _wanted(values: dict[str, Any], settings: GetSettings) -> Wanted:
     from dragonfly.client.client import Wanted
+    from dragonfly.config.address import supernode_address
 
-    parts = urlsplit(values["url"])
-    if not parts.scheme or not (parts.netloc or parts.path):
-        raise UsageError("not a URL", subject=repr(values["url"]), advice="write http://…, https://… or file://…")
+    for text in settings.supernode:
+        supernode_address(text)
+    try:
+        parts = urlsplit(values["url"])
+        good = bool(parts.scheme and (parts.netloc or parts.path))
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(
+            "not a URL", subject=repr(shown_url(values["url"])), advice="write http://…, https://… or file://…"
+        )
     start, end = _span(values["wanted_range"])
     if values["recursive"] and (values["digest"] or values["wanted_range"]):
         raise UsageError("--digest and --range are about one file", advice="leave them out with --recursive")

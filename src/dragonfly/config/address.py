@@ -29,7 +29,10 @@ def split(text: str, default_port: int | None) -> tuple[str, int]:
 
 def listen_address(text: str, what: str) -> tuple[str, int]:
     """Where to listen: an IP (or nothing, for all) and a port."""
-    host, port = split(text, None)
+    try:
+        host, port = split(text, None)
+    except UsageError:
+        raise UsageError(f"{what} needs an address", subject=repr(text), advice="write IP:PORT") from None
     host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(host, host)
     try:
         ipaddress.ip_address(host)
@@ -41,7 +44,10 @@ def listen_address(text: str, what: str) -> tuple[str, int]:
 def supernode_address(text: str) -> SupernodeAddress:
     """`HOST[:8002][=WEIGHT]`, also with `http://` before it."""
     name, equals, weight = text.strip().removeprefix("http://").rstrip("/").partition("=")
-    host, port = split(name, 8002)
+    try:
+        host, port = split(name, 8002)
+    except UsageError:
+        host, port = "", 0
     try:
         share = float(weight) if equals else 1.0
     except ValueError:

@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from dragonfly.core.digest import Digest
+from dragonfly.errors import UsageError
 
-__all__ = ["INSECURE", "TaskKey", "TaskSpec", "canonical_url"]
+__all__ = ["INSECURE", "TaskKey", "TaskSpec", "canonical_url", "shown_url"]
 
 #: `sha256-<hex>` for a blob, `url-<hex>` for anything else: safe in paths and URLs as it is.
 TaskKey = NewType("TaskKey", str)
@@ -31,15 +32,33 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def canonical_url(url: str, filters: tuple[str, ...] = ()) -> str:
-    """Lower-case scheme and host, no default port, no fragment, no user, no filtered query keys; keys sorted."""
-    parts = urlsplit(url)
+    """Lower-case scheme and host, no default port, no fragment, no user, no filtered query keys; keys sorted.
+
+    UsageError where it is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise UsageError("not a URL", subject=shown_url(url), advice="write SCHEME://HOST/PATH") from None
     host = (parts.hostname or "").lower()
     if ":" in host:
         host = f"[{host}]"
-    if parts.port is not None and parts.port != _DEFAULT_PORTS.get(parts.scheme):
-        host = f"{host}:{parts.port}"
+    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
+        host = f"{host}:{port}"
     query = sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in filters)
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", urlencode(query), ""))
+
+
+def shown_url(url: str) -> str:
+    """The URL, or what should be one, without user, password and query values."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("?")[0].rpartition("@")[2]
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(f"{key}=…" for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
 
 
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,10 +90,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def shown_url(self) -> str:
         """The URL without user, password and query values: fit for logs and the API."""
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        query = "&".join(f"{key}=…" for key, _ in parse_qsl(parts.query, keep_blank_values=True))
-        return urlunsplit((parts.scheme, host, parts.path, query, ""))
+        return shown_url(self.url)
 
     def __repr__(self) -> str:
         return f"<TaskSpec {self.key[:19]}… {self.shown_url}>"

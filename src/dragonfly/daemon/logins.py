@@ -86,7 +86,7 @@ class Logins:
                 response = await self._send("GET", url, CIMultiDict({"Authorization": basic}), target.trust)
                 try:
                     found = msgspec.json.decode(await _body(response), type=_Token)
-                except (msgspec.DecodeError, aiohttp.ClientError):
+                except (msgspec.DecodeError, ValueError, RecursionError, aiohttp.ClientError):
                     return None
                 finally:
                     response.close()

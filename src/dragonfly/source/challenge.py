@@ -90,7 +90,7 @@ def _fetch_token(parameters: dict[str, str], source: Source, request: SourceRequ
             body += scrap[:count]
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise SourceError("the token service gave no token", subject=asked.url, advice=str(error)) from None
     token = answer.token or answer.access_token
     if not token:

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 
 from dragonfly.core.messages import FromDaemon, FromSupernode, Hello, PullDone
 from dragonfly.core.task import TaskSpec
+from dragonfly.errors import UsageError
 from dragonfly.scheduler import decisions as do
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.scheduler import Scheduler
@@ -170,7 +171,7 @@ class Control:
             async for frame in socket:
                 if frame.type is WSMsgType.BINARY:
                     self._heard(host, frame.data)
-        except ProtocolError as error:
+        except (ProtocolError, UsageError) as error:  # a task without a proper URL or digest, too
             self._tracer.emit("session.closed", peer=host, reason=str(error))
             await socket.close(code=1008)
         finally:

@@ -35,7 +35,7 @@ def from_daemon(data: bytes) -> FromDaemon:
     """Decode what a daemon (or seed) said; ProtocolError where it makes no sense."""
     try:
         return _daemon.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError("a message that cannot be read", subject=str(error)) from None
 
 
@@ -43,5 +43,5 @@ def from_supernode(data: bytes) -> FromSupernode:
     """Decode what a supernode said; ProtocolError where it makes no sense."""
     try:
         return _supernode.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError("a message that cannot be read", subject=str(error)) from None

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from dragonfly.core.task import TaskSpec, canonical_url
+from dragonfly.errors import UsageError
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -39,3 +42,14 @@ def test_secrets_are_not_shown() -> None:
 def test_ports_that_say_nothing_go() -> None:
     assert canonical_url("https://h:443") == "https://h/"
     assert canonical_url("https://[::1]:8443/x") == "https://[::1]:8443/x"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/?sig=secret", "http://u:secret@h:99999/", "http://u:secret@h:x/?s=secret"]
+)
+def test_what_is_no_url_is_a_usage_error_that_keeps_its_secrets(url: str) -> None:
+    spec = TaskSpec(url=url)
+    assert "secret" not in spec.shown_url
+    with pytest.raises(UsageError) as raised:
+        assert spec.key
+    assert "secret" not in str(raised.value)

@@ -46,7 +46,7 @@ def test_bearer_is_met_by_a_token_of_the_realm(origin: Origin, source: HttpSourc
     assert origin.seen[0].headers["authorization"] == "Basic dTpw"
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"not json", b'{"token": 5}'])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"not json", b'{"token": 5}', b'{"token": "\xff"}', b"[" * 99999])
 def test_a_token_service_without_a_token_is_an_error(origin: Origin, source: HttpSource, body: bytes) -> None:
     origin.serve("/token", body)
     with pytest.raises(SourceError, match="no token"):

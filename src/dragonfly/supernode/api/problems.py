@@ -41,7 +41,7 @@ async def read(request: web.Request, kind: type[T]) -> T:
     """The body as `kind`; UsageError where it is not that."""
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise UsageError(
             "the body is not what this call takes", subject=str(error), advice="see /openapi.json"
         ) from None

@@ -163,7 +163,7 @@ class _Reader:
             raise IntegrityError("a manifest is not what its digest says", subject=url)
         try:
             return msgspec.json.decode(data, type=_Manifest)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise SourceError("not an image manifest", subject=url, advice=str(error)) from None
 
     def _get(self, url: str) -> bytes:
