@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dragonfly.core.messages import TroubleKind
 from dragonfly.core.task import TaskSpec
-from dragonfly.errors import DragonflyError, IntegrityError, PeerError, SourceError, StoppedError
+from dragonfly.errors import CapacityError, DragonflyError, IntegrityError, PeerError, SourceError, StoppedError
 from dragonfly.peer.handshake import dial
 from dragonfly.peer.settings import EngineSettings, SourcePolicy
 from dragonfly.source.base import Described, Source, SourceRequest
@@ -178,6 +180,40 @@ async def test_a_swarm_that_is_silent_ends_in_an_error_where_the_source_may_not_
     assert origin.sent_bytes == SIZE
 
 
+async def test_a_parent_whose_disk_rots_is_left_and_its_bytes_are_not_taken(world: World, origin: Origin) -> None:
+    spec = spec_of(origin)
+    seed = await world.node("seed")
+    async with await seed.open(spec) as pull:
+        await pull.finished()
+        os.pwrite(pull.fileno(), b"rotten", 2_000_000)
+    blob = seed.node.store.get(spec.key)
+    assert blob is not None
+    assert blob.verify() == 1 << 2_000_000 // PIECE
+    node = await world.node("n")
+    async with await node.open(spec) as pull:
+        await asyncio.wait_for(pull.finished(), 10)
+        assert stored(pull) == DATA
+    assert [one.kind for one in world.hub.troubles] == [TroubleKind.CORRUPT]
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["from the source", "from a peer"])
+async def test_a_disk_that_gets_full_ends_the_pull(world: World, origin: Origin, alone: bool) -> None:
+    spec = spec_of(origin)
+    if not alone:
+        async with await (await world.node("seed")).open(spec) as pull:
+            await pull.finished()
+    node = await world.node("n", msgspec.structs.replace(SETTINGS, download_limit=1_000_000), alone=alone)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with await node.open(spec) as pull:
+        await pull.described()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, hard))
+        try:
+            with pytest.raises(CapacityError, match="disk is full"):
+                await asyncio.wait_for(pull.finished(), 10)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 async def test_nobody_answers_at_the_address_of_a_parent(world: World, origin: Origin) -> None:
     spec = spec_of(origin)
     await world.node("seed")
@@ -219,7 +255,16 @@ async def test_without_the_ticket_of_its_task_nobody_gets_a_session(world: World
             "127.0.0.1", port, f"/v1/tasks/{pull.key}/session?version=", peer="x", ticket=TICKET, lane=0, timeout=5
         )
         assert await refused(port, pull.key) == "409"
-        sock.close()
+        lanes = [
+            await dial(
+                "127.0.0.1", port, f"/v1/tasks/{pull.key}/session", peer="x", ticket=TICKET, lane=lane, timeout=5
+            )
+            for lane in (1, 2)
+        ]
+        with pytest.raises(PeerError, match="409"):
+            await dial("127.0.0.1", port, f"/v1/tasks/{pull.key}/session", peer="x", ticket=TICKET, lane=2, timeout=5)
+        for one in (sock, *lanes):
+            one.close()
 
 
 async def test_a_node_on_its_own_gives_nothing_to_anybody(world: World, origin: Origin) -> None:
@@ -276,6 +321,27 @@ async def test_a_source_that_breaks_off_is_read_on_where_it_broke(world: World, 
         await asyncio.wait_for(pull.finished(), 20)
         assert stored(pull) == DATA
     assert not origin.seen[-1].headers["range"].startswith("bytes=0-")
+
+
+async def test_a_busy_source_is_asked_again_when_it_said(world: World, origin: Origin) -> None:
+    spec = spec_of(origin)
+    origin.then("/blob", reply(429, headers={"Retry-After": "1"}))
+    node = await world.node("n", alone=True)
+    begun = time.monotonic()
+    async with await node.open(spec) as pull:
+        await asyncio.wait_for(pull.finished(), 10)
+    assert time.monotonic() - begun >= 1
+
+
+async def test_a_source_that_wants_to_be_left_alone_for_long_is_not_asked_again(world: World, origin: Origin) -> None:
+    spec = spec_of(origin)
+    origin.then("/blob", reply(429, headers={"Retry-After": "600"}))
+    node = await world.node("n", alone=True)
+    async with await node.open(spec) as pull:
+        with pytest.raises(SourceError) as raised:
+            await asyncio.wait_for(pull.finished(), 1)
+    assert (raised.value.status, raised.value.retry_after) == (429, 600)
+    assert len(origin.seen) == 1
 
 
 async def test_a_url_that_changes_while_it_is_read_is_an_error_and_never_a_mixture(
