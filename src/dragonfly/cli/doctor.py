@@ -21,8 +21,12 @@ _MARKS = {"good": ("ok", "green"), "note": ("note", "yellow"), "bad": ("BAD", "r
 
 @click.command("doctor")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="of the node's daemon")
+@click.option(
+    "--runtime", "runtimes", multiple=True, type=click.Choice(["docker", "containerd", "podman", "crio"]),
+    help="must be set up: it is bad where it is not; may be repeated",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
-def command(data_dir: Path | None, as_json: bool) -> int:
+def command(data_dir: Path | None, runtimes: tuple[str, ...], as_json: bool) -> int:
     """Check the whole way from the runtime to the registry; each failure comes with its cure.
 
     Ends with 1 where something is bad.
@@ -32,7 +36,7 @@ def command(data_dir: Path | None, as_json: bool) -> int:
     from dragonfly.daemon.runtimes.plan import Host
 
     near = Client(data_dir).daemon(start=False)
-    return _show(examine(near.data_dir, near.status(), Host()), as_json)
+    return _show(examine(near.data_dir, near.status(), Host(), runtimes), as_json)
 
 
 def _show(findings: Iterator[Finding], as_json: bool) -> int:

@@ -58,6 +58,8 @@ def command(
 
     data = data_dir or default_data_dir("dfdaemon")
     host, records = Host(root), data / "setup"
+    if back and dry_run:
+        raise UsageError("--dry-run and --undo don't go together", advice="leave one of them out")
     if back:
         paths = undo(host, runtime, records, force=force)
         click.echo("\n".join(f"put back {path}" for path in paths) or f"{runtime} was not set up from {data}")

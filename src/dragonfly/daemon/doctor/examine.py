@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dragonfly.daemon.doctor import machine, network
@@ -14,8 +14,9 @@ from dragonfly.wire.local import Status
 __all__ = ["examine"]
 
 
-def examine(data_dir: Path, status: Status | None, host: Host) -> Iterator[Finding]:
-    """`status` is the daemon's own word; None where none answers at its socket."""
+def examine(data_dir: Path, status: Status | None, host: Host, runtimes: Sequence[str] = ()) -> Iterator[Finding]:
+    """`status` is the daemon's own word; None where none answers at its socket.
+    `runtimes` must be set up; others that are here are looked at, too."""
     if status is None:
         yield bad(
             "daemon", f"none answers at {data_dir}", "start dfdaemon, or name its --data-dir; may you use its socket?"
@@ -35,7 +36,7 @@ def examine(data_dir: Path, status: Status | None, host: Host) -> Iterator[Findi
     names = [name.partition(":")[0] for name in status.maps]
     for name in names if pem else ():
         yield from network.domain(name, tls_port, pem)
-    yield from configured(host, names, pem, {port for _, port in ports})
+    yield from configured(host, names, pem, {port for _, port in ports}, runtimes)
     if status.supernode == "lost":
         yield bad("supernode", "no session: pulls go to the source", "see below which of them can be reached")
     for address in status.supernodes:

@@ -87,6 +87,8 @@ class _Record(msgspec.Struct, kw_only=True):
     """Path → what was there before the first setup."""
     after: dict[str, str | None]
     """Path → SHA-256 of what we left there."""
+    edited: list[str] = []
+    """Paths that somebody else changed between two of our setups."""
 
 
 def diff(plan: Plan) -> str:
@@ -112,6 +114,8 @@ def apply(host: Host, plan: Plan, records: Path) -> None:
         return
     record = _load(records, plan.runtime) or _Record(runtime=plan.runtime, files={}, after={})
     for change in needed:
+        if change.path in record.files and _foreign(record, change.path, change.before):
+            record.edited.append(change.path)
         record.files.setdefault(change.path, _encoded(change.before))
         record.after[change.path] = _hash(change.after)
     _save(records, record)
@@ -125,11 +129,7 @@ def undo(host: Host, runtime: str, records: Path, *, force: bool = False) -> lis
     record = _load(records, runtime)
     if record is None:
         return []
-    changed = [
-        path
-        for path, left in record.after.items()
-        if _hash(host.read(path)) not in (left, _hash(_decoded(record.files[path])))
-    ]
+    changed = [path for path in record.files if path in record.edited or _foreign(record, path, host.read(path))]
     if changed and not force:
         raise UsageError(
             "changed by somebody else since the setup",
@@ -145,18 +145,23 @@ def undo(host: Host, runtime: str, records: Path, *, force: bool = False) -> lis
     return list(record.files)
 
 
+def _foreign(record: _Record, path: str, content: bytes | None) -> bool:
+    """It is neither what we left there nor what was there before us."""
+    return _hash(content) not in (record.after[path], _hash(_decoded(record.files[path])))
+
+
 # ---------------------------------------------------------------- files
 
 
-def _write(path: Path, content: bytes | None) -> None:
-    """Whole or not at all, with the mode and owner that it had."""
+def _write(path: Path, content: bytes | None, new_mode: int = 0o644) -> None:
+    """Whole or not at all, with the mode and owner that it had (`new_mode` where it is new)."""
     if content is None:
         path.unlink(missing_ok=True)
         return
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _kept(path) as (mode, owner):
+        with _kept(path, new_mode) as (mode, owner):
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(fd, "wb") as file:
                 file.write(content)
@@ -177,12 +182,12 @@ def _write(path: Path, content: bytes | None) -> None:
 
 
 @contextlib.contextmanager
-def _kept(path: Path) -> Iterator[tuple[int, tuple[int, int] | None]]:
+def _kept(path: Path, new_mode: int) -> Iterator[tuple[int, tuple[int, int] | None]]:
     try:
         found = path.stat()
         yield found.st_mode & 0o7777, (found.st_uid, found.st_gid)
     except FileNotFoundError:
-        yield 0o644, None
+        yield new_mode, None
 
 
 def _remove_empty(host: Host, folder: Path) -> None:
@@ -217,7 +222,8 @@ def _save(records: Path, record: _Record) -> None:
         records.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError("can't be made", subject=str(records), advice=error.strerror or "use sudo") from None
-    _write(_file(records, record.runtime), msgspec.json.format(msgspec.json.encode(record)))
+    # Configuration may hold secrets: the copy is for its owner only.
+    _write(_file(records, record.runtime), msgspec.json.format(msgspec.json.encode(record)), 0o600)
 
 
 def _encoded(content: bytes | None) -> str | None:

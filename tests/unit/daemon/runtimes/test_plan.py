@@ -123,6 +123,21 @@ def test_what_somebody_else_changed_is_not_put_back_silently(host: Host, records
     assert host.text("/etc/docker/daemon.json") is None
 
 
+def test_an_edit_between_two_setups_is_not_lost_silently(host: Host, records: Path) -> None:
+    one, two = (Wanted(domains={name: ""}, ca=CA) for name in ("one.p2p", "two.p2p"))
+    apply(host, docker.plan(host, one), records)
+    put(host, "/etc/hosts", (host.text("/etc/hosts") or "") + "10.0.0.9 ours\n")
+    apply(host, docker.plan(host, two), records)
+    with pytest.raises(UsageError, match="/etc/hosts"):
+        undo(host, "docker", records)
+    assert "10.0.0.9 ours" in (host.text("/etc/hosts") or "")
+
+
+def test_the_backup_is_for_its_owner_only(host: Host, records: Path) -> None:
+    apply(host, docker.plan(host, Wanted()), records)
+    assert (records / "docker.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_undo_goes_back_behind_several_setups(host: Host, records: Path) -> None:
     before = files(host.root)
     apply(host, containerd.plan(host, Wanted(registries=("one.example.com",))), records)
