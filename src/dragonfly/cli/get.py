@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,7 +44,12 @@ _RANGE = re.compile(r"(\d+)-(\d*)")
 @click.option("--range", "wanted_range", metavar="A-B", help="only these bytes, B included")
 @click.option("-r", "--recursive", is_flag=True, help="all files below URL, into the folder PATH")
 @click.option("--timeout", metavar="DURATION", help="give up after so long")
-@click.option("--pattern", type=click.Choice(["p2p", "cdn", "source"]), default="p2p", help="where bytes may come from")
+@click.option(
+    "--pattern",
+    type=click.Choice(["p2p", "seed-peer", "cdn", "source"]),
+    default="p2p",
+    help="where bytes may come from",
+)
 @click.option("--no-back-to-source", is_flag=True, help="fail rather than read the source from this node")
 @click.option("--cacert", type=click.Path(path_type=Path), metavar="FILE", help="check the source's TLS against it too")
 @click.option("-k", "--insecure", is_flag=True, help="do not check the source's certificate")
@@ -74,9 +78,11 @@ def command(**values: Any) -> int:
         seed_time_s=settings.seed_time,
     )
     with _Deadline(values["timeout"], wanted.url):
-        if values["recursive"]:
-            return _all_below(client, wanted, values)
-        return _one(client, wanted, values)
+        try:
+            return _all_below(client, wanted, values) if values["recursive"] else _one(client, wanted, values)
+        except KeyboardInterrupt:
+            click.echo(f"dfget: interrupted, nothing half done is left: {shown_url(wanted.url)}; try again", err=True)
+            return Exit.INTERRUPTED
 
 
 _SETTINGS = {"config", "log_level", "log_format", "supernode", "data_dir", "limit_rate", "seed_time"}
@@ -111,7 +117,7 @@ def _wanted(values: dict[str, Any], settings: GetSettings) -> Wanted:
         start=start,
         end=end,
         rate=settings.limit_rate,
-        pattern=values["pattern"],
+        pattern="cdn" if values["pattern"] == "seed-peer" else values["pattern"],
         back_to_source=not values["no_back_to_source"],
     )
     wanted.request()
@@ -186,6 +192,8 @@ def _all_below(client: Client, wanted: Wanted, values: dict[str, Any]) -> int:
             statuses.append(Exit.FAILED)
             click.echo(f"dfget: {path}: {error.strerror}", err=True)
         except DragonflyError as error:
+            if client.given_up:
+                return
             statuses.append(exit_for(error))
             with lock:
                 _say_failure(error, url, path, values)
@@ -199,12 +207,17 @@ def _all_below(client: Client, wanted: Wanted, values: dict[str, Any]) -> int:
 
     client.daemon()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        jobs = [
-            pool.submit(bring, url, folder / name)
-            for url, name in below(wanted.url, dict(wanted.headers), wanted.trust)
-        ]
-        for job in jobs:
-            job.result()
+        try:
+            jobs = [
+                pool.submit(bring, url, folder / name)
+                for url, name in below(wanted.url, dict(wanted.headers), wanted.trust)
+            ]
+            for job in jobs:
+                job.result()
+        except BaseException:  # Ctrl-C, --timeout, a folder that can't be listed: the rest is not wanted
+            client.give_up()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     bad = [status for status in statuses if status != Exit.DONE]
     if not values["as_json"]:
         click.echo(f"dfget: {len(statuses) - len(bad)} of {len(statuses)} files to {folder}", err=True)
@@ -264,7 +277,7 @@ class _Deadline:
         self._url = TaskSpec(url=url).shown_url
 
     def __enter__(self) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.INTERRUPTED))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         if self._seconds:
             signal.signal(signal.SIGALRM, self._late)
             signal.setitimer(signal.ITIMER_REAL, self._seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import msgspec
 from dragonfly.client.local import LocalDaemon
 from dragonfly.core.digest import Digest
 from dragonfly.core.task import TaskSpec
-from dragonfly.errors import UnsizedError, UsageError
+from dragonfly.errors import StoppedError, UnsizedError, UsageError
 from dragonfly.wire.local import DownloadRequest, Moved, Opened, Status, TaskLine
 
 if TYPE_CHECKING:
@@ -82,10 +82,12 @@ class Client:
     def __init__(
         self, data_dir: Path | None = None, *, supernodes: Sequence[str] = (), seed_time_s: float = 300.0
     ) -> None:
-        self._data_dir = data_dir
+        # Absolute: a daemon of our own works in another folder than its caller.
+        self._data_dir = data_dir.absolute() if data_dir is not None else None
         self._supernodes = tuple(supernodes)
         self._seed_time_s = seed_time_s
         self._found: LocalDaemon | None = None
+        self._given_up = False
 
     def daemon(self, *, start: bool = True) -> LocalDaemon:
         """The node's daemon. Where none runs: one of our own, if it may be started."""
@@ -115,7 +117,30 @@ class Client:
                 raise
             from dragonfly.client.straight import fetch_straight
 
-            return fetch_straight(request.spec, path, error.what, rate=wanted.rate)
+            return fetch_straight(request.spec, path, error.what, rate=wanted.rate, moved=self._still_wanted)
+
+    def stream(self, wanted: Wanted) -> Generator[bytes, None, None]:
+        """The content in order, each part verified, while the rest still comes. Closing it gives the download up.
+
+        Raises `dragonfly.errors`; UnsizedError where the source tells no length: use `get` there.
+        """
+        from dragonfly.client.fetch import stream
+
+        return stream(self.daemon(), wanted.request())
+
+    def give_up(self) -> None:
+        """End what other threads get; they, and each later call, raise StoppedError."""
+        self._given_up = True
+        if self._found is not None:
+            self._found.give_up()
+
+    @property
+    def given_up(self) -> bool:
+        return self._given_up
+
+    def _still_wanted(self, done: int) -> None:
+        if self._given_up:
+            raise StoppedError("given up")
 
     def status(self) -> Status | None:
         """Of the node's daemon; None where none runs."""
@@ -152,6 +177,15 @@ class AsyncClient:
                 loop.call_soon_threadsafe(moved, opened, now)
 
         return await asyncio.to_thread(self._client.get, wanted, path, moved=hear)
+
+    async def stream(self, wanted: Wanted) -> AsyncIterator[bytes]:
+        """As `Client.stream`."""
+        parts = await asyncio.to_thread(self._client.stream, wanted)
+        try:
+            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                yield part
+        finally:
+            await asyncio.to_thread(parts.close)
 
     async def status(self) -> Status | None:
         return await asyncio.to_thread(self._client.status)

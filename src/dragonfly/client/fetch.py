@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from dragonfly.peer.report import Result
 from dragonfly.store.place import copy_into, landing, write_all
 from dragonfly.wire.local import DownloadRequest, Ended, Moved, Opened
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "stream"]
 
 
 def fetch(
@@ -45,6 +45,25 @@ def fetch(
                     _bring(daemon, opened, told, fd, request, end)
                     return msgspec.json.decode(told.result, type=Result)
     raise DragonflyError("the daemon ended without a result", subject=request.spec.shown_url, advice="see its log")
+
+
+def stream(daemon: LocalDaemon, request: DownloadRequest) -> Generator[bytes, None, None]:
+    """Bytes [request.start, request.end) in order, while the rest still comes."""
+    with daemon.download(request) as words:
+        opened = next((told for told in words if isinstance(told, Opened)), None)
+        if opened is None:
+            raise DragonflyError("the daemon told nothing", subject=request.spec.shown_url, advice="see its log")
+        end = opened.length if request.end is None else min(request.end, opened.length)
+        try:
+            for part in daemon.content(opened.id, request.start, end):
+                yield bytes(part)
+        except DragonflyError:
+            for _ in words:  # the download's own failure says more than a broken connection
+                pass
+            raise
+        for _ in words:
+            pass
+        daemon.release(opened.id)
 
 
 def _bring(daemon: LocalDaemon, opened: Opened, ended: Ended, fd: int, request: DownloadRequest, end: int) -> None:

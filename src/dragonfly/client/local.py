@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from dragonfly import errors
-from dragonfly.errors import DragonflyError, SourceError, UsageError
+from dragonfly.errors import DragonflyError, SourceError, StoppedError, UsageError
 from dragonfly.wire.local import (
     SOCKET_NAME,
     DownloadRequest,
@@ -35,9 +37,10 @@ _SILENCE_S = 60.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float, live: _Live) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
+        self._live = live
 
     def connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,6 +51,33 @@ class _UnixConnection(http.client.HTTPConnection):
             sock.close()
             raise
         self.sock = sock
+        self._live.add(sock)
+
+
+class _Live:
+    """The connections of downloads, so that another thread can end them."""
+
+    def __init__(self) -> None:
+        self.given_up = False
+        self._lock = threading.Lock()
+        self._socks: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def add(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._socks.add(sock)
+            if self.given_up:
+                self._end(sock)
+
+    def end(self) -> None:
+        with self._lock:
+            self.given_up = True
+            for sock in self._socks:
+                self._end(sock)
+
+    @staticmethod
+    def _end(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class LocalDaemon:
@@ -56,6 +86,11 @@ class LocalDaemon:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.socket = data_dir / SOCKET_NAME
+        self._live = _Live()
+
+    def give_up(self) -> None:
+        """End all calls that are under way in other threads, and each later one: they raise StoppedError."""
+        self._live.end()
 
     def status(self) -> Status | None:
         """None where no daemon answers."""
@@ -82,7 +117,7 @@ class LocalDaemon:
 
         Raises what made it fail, in the families of `dragonfly.errors`.
         """
-        connection = _UnixConnection(self.socket, _SILENCE_S)
+        connection = _UnixConnection(self.socket, _SILENCE_S, self._live)
         with contextlib.closing(connection), self._told():
             connection.request(
                 "POST", "/v1/downloads", msgspec.json.encode(request), {"Content-Type": "application/json"}
@@ -94,7 +129,12 @@ class LocalDaemon:
 
     def copy(self, number: str, sink: Callable[[memoryview], object], start: int, end: int) -> None:
         """Bytes [start, end) of a download to `sink`, as far as they are there and then as they come."""
-        connection = _UnixConnection(self.socket, _SILENCE_S)
+        for part in self.content(number, start, end):
+            sink(part)
+
+    def content(self, number: str, start: int, end: int) -> Iterator[memoryview]:
+        """As `copy`, part by part. A part is overwritten by the next one."""
+        connection = _UnixConnection(self.socket, _SILENCE_S, self._live)
         with contextlib.closing(connection), self._told():
             ranges = {"Range": f"bytes={start}-{end - 1}"} if end > start else {}
             connection.request("GET", f"/v1/downloads/{number}/content", headers=ranges)
@@ -104,10 +144,12 @@ class LocalDaemon:
             buffer, left = memoryview(bytearray(1 << 20)), end - start
             while left > 0:
                 count = response.readinto(buffer)
+                if not count and self._live.given_up:
+                    raise StoppedError("given up")
                 if not count:
                     raise DragonflyError("the daemon broke off", subject=str(self.socket), advice="see its log")
-                sink(buffer[:count])
                 left -= count
+                yield buffer[:count]
 
     def release(self, number: str) -> None:
         """The content of an ended download is not needed any more."""
@@ -121,7 +163,7 @@ class LocalDaemon:
             return self._whole(method, path)
 
     def _whole(self, method: str, path: str, timeout: float = 30.0) -> bytes:
-        connection = _UnixConnection(self.socket, timeout)
+        connection = _UnixConnection(self.socket, timeout, self._live)
         with contextlib.closing(connection):
             connection.request(method, path)
             response = connection.getresponse()
@@ -142,8 +184,12 @@ class LocalDaemon:
                 "the daemon lets this user not in", subject=str(self.socket), advice="join its group, or use sudo"
             ) from None
         except TimeoutError:
+            if self._live.given_up:
+                raise StoppedError("given up") from None
             raise DragonflyError("the daemon is silent", subject=str(self.socket), advice="see its log") from None
         except (ConnectionError, http.client.HTTPException) as error:
+            if self._live.given_up:
+                raise StoppedError("given up") from None
             raise DragonflyError(
                 "the daemon broke off", subject=str(self.socket), advice=f"see its log ({type(error).__name__})"
             ) from None
