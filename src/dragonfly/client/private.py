@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,8 @@ def _start(daemon: LocalDaemon, supernodes: tuple[str, ...], seed_time_s: float)
                 advice=_last_line(log) or f"see {log}",
             )
         time.sleep(_LOOK_S)
+    # It outlives this call, and is waited for where it does not outlive the caller.
+    threading.Thread(target=process.wait, name="dfget daemon", daemon=True).start()
 
 
 def _last_line(log: Path) -> str:
