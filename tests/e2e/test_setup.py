@@ -78,6 +78,9 @@ def test_containerd_pulls_every_registry_through_the_daemon(
     registry.mark()
     containerd.pull(f"{registry.host}/{tool.name}:{tool.tag}")
     assert registry.blob_bytes() <= 1.02 * tool.blob_bytes
+    found = doctor(node)
+    assert found["containerd"]["verdict"] == "good"
+    assert not [f for f in found.values() if f["verdict"] == "bad"], found
     held = node.run(COMMANDS / "dragonfly", "cache", "ls", "--json", "--data-dir", daemon.data).stdout
     assert all(digest.replace(":", "-") in held for digest, _ in tool.layers), "they came past the daemon"
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dragonfly.daemon.doctor import machine, network
-from dragonfly.daemon.doctor.finding import Finding, bad, good
+from dragonfly.daemon.doctor.finding import Finding, Verdict, bad, good, note
 from dragonfly.daemon.doctor.runtimes import configured
 from dragonfly.daemon.runtimes.plan import Host
 from dragonfly.wire.local import Status
 
 __all__ = ["examine"]
+
+_BY_ITSELF = "https://registry-1.docker.io"
 
 
 def examine(data_dir: Path, status: Status | None, host: Host, runtimes: Sequence[str] = ()) -> Iterator[Finding]:
@@ -33,7 +36,8 @@ def examine(data_dir: Path, status: Status | None, host: Host, runtimes: Sequenc
     yield from network.health(listen_host, listen_port)
     pem = ca.read_text() if ca.is_file() else ""
     tls_port = next((port for _, port in ports if port == 443), ports[-1][1])
-    names = [name.partition(":")[0] for name in status.maps]
+    # A registry under its own name is asked for by containerd's ?ns=, or is the proxy's: it leads where it always did.
+    names = [name.partition(":")[0] for name, url in status.maps.items() if name != urlsplit(url).netloc]
     for name in names if pem else ():
         yield from network.domain(name, tls_port, pem)
     yield from configured(host, names, pem, {port for _, port in ports}, runtimes)
@@ -41,10 +45,13 @@ def examine(data_dir: Path, status: Status | None, host: Host, runtimes: Sequenc
         yield bad("supernode", "no session: pulls go to the source", "see below which of them can be reached")
     for address in status.supernodes:
         yield from network.supernode(address)
-    for name, url in status.maps.items():
+    for url, name in {url: name for name, url in status.maps.items()}.items():
         yield from network.upstream(listen_host, listen_port, name, url)
-    if status.registry:
-        yield from network.upstream(listen_host, listen_port, "", status.registry)
+    if status.registry and status.registry not in status.maps.values():
+        for finding in network.upstream(listen_host, listen_port, "", status.registry):
+            # Docker Hub is what --registry says by itself: nodes that use P2P domains may well not reach it.
+            spare = status.maps and status.registry == _BY_ITSELF and finding.verdict is Verdict.BAD
+            yield note(finding.check, finding.detail, finding.cure) if spare else finding
 
 
 def _split(text: str) -> tuple[str, int]:
