@@ -1,6 +1,6 @@
 """containerd: a hosts.toml per registry (or for all), which it reads at each pull.
 
-Only the CRI's `config_path` needs a restart, where it is not set yet: containerd 2 has it by default.
+Only the CRI's `config_path` needs a restart, where it is not set yet. Not all of containerd 2 have it by default.
 """
 
 from __future__ import annotations
@@ -70,15 +70,22 @@ def _config_path(host: Host) -> tuple[Change | None, str]:
     registry = tree.get("plugins", {}).get(table, {}).get("registry", {})
     if found := str(registry.get("config_path", "")):
         return None, found.split(":")[0]
-    if version >= 3:
-        return None, _CERTS  # its default
     if registry.get("mirrors") or registry.get("configs"):
         raise UsageError(
             "registry.mirrors and registry.configs can't be used together with hosts.toml",
             subject=_CONFIG,
             advice=f"move them to {_CERTS}/REGISTRY/hosts.toml first",
         )
-    return Change(_CONFIG, None if before is None else before.encode(), _with_path(before, table).encode()), _CERTS
+    after = _with_path(before, table)
+    try:
+        made = tomllib.loads(after)["plugins"][table]["registry"].get("config_path")
+    except tomllib.TOMLDecodeError:
+        made = None
+    if made != _CERTS:  # written in a way that we do not know: nothing is better than something wrong
+        raise UsageError(
+            "config_path can't be added", subject=_CONFIG, advice=f'set it by hand: {table}, registry: "{_CERTS}"'
+        )
+    return Change(_CONFIG, None if before is None else before.encode(), after.encode()), _CERTS
 
 
 def _with_path(before: str | None, table: str) -> str:

@@ -166,7 +166,12 @@ def test_a_crash_between_record_and_files_can_be_undone(host: Host, records: Pat
             'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n',
             False,
         ),
-        ("version = 3\n", False),
+        ("version = 3\n", True),
+        ("version = 3\n[plugins]\n  [plugins.'io.containerd.cri.v1.images'.registry]\n    config_path = ''\n", True),
+        (
+            "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
+            False,
+        ),
     ],
 )
 def test_containerd_is_restarted_only_where_it_has_no_config_path(
@@ -179,7 +184,8 @@ def test_containerd_is_restarted_only_where_it_has_no_config_path(
     apply(host, plan, records)
     if restart:
         tree = tomllib.loads(host.path("/etc/containerd/config.toml").read_text())
-        cri = tree["plugins"]["io.containerd.grpc.v1.cri"]
+        table = "io.containerd.cri.v1.images" if tree["version"] == 3 else "io.containerd.grpc.v1.cri"
+        cri = tree["plugins"][table]
         assert cri["registry"]["config_path"] == "/etc/containerd/certs.d"
         assert config is None or "sandbox_image" not in config or cri["sandbox_image"] == "pause"
     hosts = tomllib.loads(host.path("/etc/containerd/certs.d/_default/hosts.toml").read_text())
@@ -188,7 +194,12 @@ def test_containerd_is_restarted_only_where_it_has_no_config_path(
 
 @pytest.mark.parametrize(
     "config",
-    ["[plugins]\n", 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors.x]\nendpoint=["http://x"]\n'],
+    [
+        "[plugins]\n",
+        'version = 3\n[plugins."io.containerd.cri.v1.images".registry.mirrors.x]\nendpoint=["http://x"]\n',
+        'version = 2\n[plugins]\n"io.containerd.grpc.v1.cri" = {registry = {}}\n',
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors.x]\nendpoint=["http://x"]\n',
+    ],
 )
 def test_containerd_configurations_that_do_not_go_together_are_refused(host: Host, config: str) -> None:
     put(host, "/etc/containerd/config.toml", config)
