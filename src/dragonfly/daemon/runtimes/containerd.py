@@ -64,7 +64,7 @@ def _config_path(host: Host) -> tuple[Change | None, str]:
         raise UsageError(
             "a configuration of version 1",
             subject=_CONFIG,
-            advice="bring it to version 2 first: containerd config migrate",
+            advice="bring it to version 2 first (from containerd 1.7 on: containerd config migrate)",
         )
     table = _TABLES.get(version, _TABLES[3])
     registry = tree.get("plugins", {}).get(table, {}).get("registry", {})
