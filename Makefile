@@ -92,6 +92,11 @@ bench: $(VENV)/.installed-dev ## every measurement of docs/performance.md (root,
 bench-quick: $(VENV)/.installed-dev ## a selection that takes three minutes on two cores (root)
 	@$(BIN)/python bench/run.py quick
 
+.PHONY: deploy-check
+deploy-check: $(VENV)/.installed-dev ## write the plain manifests from the chart and check deploy/ (helm)
+	helm template dragonfly deploy/helm/dragonfly --namespace dragonfly --kube-version 1.30.0 >deploy/manifests/dragonfly.yaml
+	@$(BIN)/python -m pytest tests/deploy
+
 .PHONY: dist clean
 dist: $(VENV)/.installed-dev ## wheel and source archive in dist/
 	@if [ -n "$(UV)" ]; then "$(UV)" build --quiet; else $(BIN)/python -m pip wheel --quiet --no-deps -w dist .; fi

@@ -81,3 +81,8 @@ def test_an_unknown_value_is_refused() -> None:
     done = helm("template", str(CHART), *KUBE, "--set", "daemon.setup.runtme=docker")
     assert done.returncode != 0
     assert "runtme" in done.stderr
+
+
+def test_the_plain_manifests_are_current() -> None:
+    done = helm("template", "dragonfly", str(CHART), "--namespace", "dragonfly", *KUBE)
+    assert (CHART.parents[1] / "manifests" / "dragonfly.yaml").read_text() == done.stdout, "run `make deploy-check`"
