@@ -33,3 +33,8 @@ def test_exposure_is_low(unit: Path) -> None:
         ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
+
+
+def test_the_boot_id_stays_readable(unit: Path) -> None:
+    """ProcSubset=pid hides /proc/sys, from which the store reads the boot's identity."""
+    assert "\nProcSubset=pid" not in unit.read_text()
