@@ -96,6 +96,7 @@ def _wanted(values: dict[str, Any], settings: GetSettings) -> Wanted:
         supernode_address(text)
     try:
         parts = urlsplit(values["url"])
+        _ = parts.port  # ValueError where it is no number
         good = bool(parts.scheme and (parts.netloc or parts.path))
     except ValueError:
         good = False

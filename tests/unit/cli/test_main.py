@@ -127,7 +127,9 @@ def test_a_data_dir_that_is_a_file(tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_dfget_used_badly(tmp_path: Path, arguments: list[str]) -> None:
-    line = bad_usage("dfget", *arguments, "-o", str(tmp_path / "out"), "--data-dir", str(tmp_path / "d"))
+    line = bad_usage(
+        "dfget", *arguments, "-o", str(tmp_path / "out"), "--data-dir", str(tmp_path / "d"), "--seed-time", "1s"
+    )
     assert "secret" not in line
     assert not (tmp_path / "out").exists()
 
