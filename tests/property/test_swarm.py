@@ -45,7 +45,8 @@ class PullMachine(RuleBasedStateMachine):
                 case cmd.FetchAny(peer, count, _, busy):
                     assert peer == "seed"
                     assert count > 0
-                    assert busy & ~self.known & bitmap.full(PIECES) == bitmap.full(PIECES) & ~self.known
+                    pieces = self.download.pieces
+                    assert not busy & ~(pieces.have | pieces.under_way), "what is wanted is called unwanted"
                 case cmd.AskSource(first, count):
                     assert first + count <= PIECES
                     self.source.add((first, count))

@@ -50,13 +50,16 @@ Report = Callable[[BulkRun, list[tuple[int, bool]]], None]
 def receive_run(run: BulkRun, loop: asyncio.AbstractEventLoop, report: Report) -> None:
     """Receive all pieces of `run`; `report` is called in `loop` with (index, right) pairs.
 
-    Raises PeerError where the peer closes or is silent for 30 s, and what the store raises.
+    Raises PeerError where the peer closes, is silent for 30 s or sends a wrong piece, and what the store raises.
     """
     done: list[tuple[int, bool]] = []
     reported_at = time.monotonic()
     try:
         for index in range(run.first, run.first + run.count):
-            done.append((index, _receive_piece(run, index)))
+            right = _receive_piece(run, index)
+            done.append((index, right))
+            if not right:  # what else it sends of this run is not worth taking in
+                raise PeerError("the neighbour sent a wrong piece", subject=str(index))
             now = time.monotonic()
             if now - reported_at >= _REPORT_EVERY_S:
                 run.unreported = 0

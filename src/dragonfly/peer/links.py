@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from dragonfly.core.messages import PeerAddress
 from dragonfly.peer.session import PeerSession
+from dragonfly.swarm.announcing import Announcing
 from dragonfly.wire import piece as wire
 
 __all__ = ["Links"]
@@ -15,14 +16,13 @@ __all__ = ["Links"]
 class Links:
     """Sessions by name (`id`, or `id#n` for lane n). The task tells `news`; the rest is timing."""
 
-    def __init__(self, announce_s: float, have: Callable[[], int], full: int) -> None:
+    def __init__(self, rhythm: Announcing, have: Callable[[], int], full: int) -> None:
         self.sessions: dict[str, PeerSession] = {}
         self.dialling: set[str] = set()
         self.known: dict[str, PeerAddress] = {}
         self._have = have
         self._full = full
-        self._announce_s = announce_s
-        self._told_at = -1.0
+        self._rhythm = rhythm
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -63,14 +63,20 @@ class Links:
             session.told = have
 
     def news(self) -> None:
-        """There is a new piece: announce now, or soon if we have just done so."""
-        if self._timer is None:
-            wait = self._told_at + self._announce_s - self._loop.time()
-            self._timer = self._loop.call_later(max(0.0, wait), self._announce)
+        """There is a new piece: it is announced when the rhythm says so."""
+        have = self._have()
+        when = self._rhythm.piece(have.bit_count(), (self._full & ~have).bit_count(), self._loop.time())
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._announce)
 
     def _announce(self) -> None:
-        self._timer = None
-        self._told_at = self._loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._rhythm.told(self._loop.time())
         have = self._have()
         frames: dict[int, bytes] = {}
         for session in list(self.sessions.values()):

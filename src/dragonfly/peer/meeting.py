@@ -22,6 +22,7 @@ from dragonfly.peer.session import PeerSession
 from dragonfly.store.blob import Blob
 from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
+from dragonfly.swarm.announcing import Announcing
 from dragonfly.swarm.download import Download, State
 from dragonfly.swarm.uploads import Run, Uploads
 from dragonfly.wire import piece as wire
@@ -53,7 +54,12 @@ class Meeting:
         self.info = info
         self.layout: PieceLayout = blob.layout
         self.uploads = Uploads(blob.layout.count, blob.have)
-        self.links = Links(node.settings.announce_s, lambda: download.pieces.have, bitmap.full(blob.layout.count))
+        swarm = node.settings.swarm
+        self.links = Links(
+            Announcing(swarm.announce_s, swarm.announce_most_s),
+            lambda: download.pieces.have,
+            bitmap.full(blob.layout.count),
+        )
         self._node = node
         self._blob = blob
         self._download = download
@@ -120,10 +126,8 @@ class Meeting:
         return 101, "Switching Protocols"
 
     def accept(self, sock: socket.socket, peer: str, lane: int) -> None:
-        """A caller that was let in; its answer has been sent."""
-        address = self.links.known.get(peer)
-        seed = address.seed if address is not None else False
-        self._meet(sock, peer, lane=lane, seed=seed, dialled=False)
+        """A caller that was let in; its answer has been sent. Who it is, it says itself: no seed is believed."""
+        self._meet(sock, peer, lane=lane, seed=False, dialled=False)
 
     def _meet(self, sock: socket.socket, peer: str, *, lane: int, seed: bool, dialled: bool) -> None:
         settings = self._node.settings
@@ -227,10 +231,17 @@ class Meeting:
         while (item := self.uploads.next(session.name)) is not None:
             if isinstance(item, Run):
                 start, end = self.layout.span(item.first, item.count)
+                if item.by_choice:
+                    digests = self._blob.digests[32 * item.first : 32 * (item.first + item.count)]
+                    session.send(wire.digests_frame(item.first, bytes(digests)))
                 session.send_run(item.first, item.count, chosen=item.by_choice)
                 return end - start
             session.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
         return 0
+
+    def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:
+        self._blob.learn(first, digests)
+        self._feed(ev.DigestsKnown(((1 << len(digests) // 32) - 1) << first))
 
     def peer_refuses(self, session: PeerSession, first: int, count: int) -> None:
         self._feed(ev.Refused(session.name, first, count))
@@ -258,7 +269,9 @@ class Meeting:
                 seconds=now - self._download.pieces.asked_at(session.name, index, now),
             )
             self._feed(ev.PieceVerified(index, session.name))
-        elif not good and fresh:
+        elif good:
+            self._node.tracer.emit("piece.repeated", task=self.info.key, piece=index, peer=session.peer, bytes=size)
+        elif fresh:
             self._node.tracer.emit("piece.corrupt", task=self.info.key, piece=index, peer=session.peer)
             self._feed(ev.PieceBad(index, session.name))
 

@@ -50,6 +50,10 @@ class SessionOwner(Protocol):
         """REQUEST, ANY or CANCEL."""
         ...
 
+    def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:
+        """A seed that we dialled says what the pieces from `first` on must be."""
+        ...
+
     def peer_refuses(self, session: PeerSession, first: int, count: int) -> None: ...
 
     def peer_offers(self, session: PeerSession, first: int, count: int) -> None:
@@ -204,6 +208,13 @@ class PeerSession:
                 self._has(wire.parse_runs(payload, count))
             case Kind.HAS:
                 self._has(bitmap.from_bytes(payload, count))
+            case Kind.DIGESTS:
+                # A neighbour's word on what is right counts for nothing: it may be the one that lies.
+                if not (self.seed and self.dialled):
+                    raise PeerError("digests from one that is no seed", subject=self.name)
+                if len(payload) != 32 * frame.run or frame.first + frame.run > count:
+                    raise PeerError("digests of pieces that do not exist", subject=self.name)
+                self.owner.peer_digests(self, frame.first, payload)
             case Kind.REFUSE:
                 self.owner.peer_refuses(self, frame.first, min(frame.run, count))
             case _:

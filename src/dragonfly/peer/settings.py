@@ -45,7 +45,6 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="how long a supernode may take to describe a task before the source is read"),
     ] = 10.0
     dial_timeout_s: Annotated[Duration, Meta(description="deadline of connect and handshake with a neighbour")] = 3.0
-    announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.1
     upload_slots: Annotated[
         int,
         Meta(description="pieces that leave at once; few, so that each is soon whole somewhere else", ge=1),

@@ -17,6 +17,7 @@ from dragonfly.sim.links import Link
 from dragonfly.sim.world import Transfer, World
 from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
+from dragonfly.swarm.announcing import Announcing
 from dragonfly.swarm.download import Download, State
 from dragonfly.swarm.uploads import Nothing, Run, Uploads
 
@@ -94,8 +95,8 @@ class Node:
         self._patience = None if seed else world.settings.source_after_s
         self._dialling: set[str] = set()
         self._turns: deque[str] = deque()
-        self._told_at = -1.0
-        self._announcing = False
+        self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
+        self._announce_at: float | None = None
         self._publishing = False
         self._unpublished = 0
         self._reader_at = 0
@@ -236,15 +237,17 @@ class Node:
     # ---------------------------------------------------------------- announcing
 
     def _announce_soon(self) -> None:
-        if not self._announcing:
-            self._announcing = True
-            self.world.at(self._told_at + self.world.settings.announce_s, self._announce)
+        pieces = self.download.pieces
+        when = self._rhythm.piece(pieces.have.bit_count(), pieces.missing.bit_count(), self.world.now)
+        if self._announce_at is None or when < self._announce_at:
+            self._announce_at = when
+            self.world.at(when, self._announce, when)
 
-    def _announce(self) -> None:
-        self._announcing = False
-        if not self.alive:
-            return
-        self._told_at = self.world.now
+    def _announce(self, when: float) -> None:
+        if not self.alive or when != self._announce_at:
+            return  # an earlier one took its place
+        self._announce_at = None
+        self._rhythm.told(self.world.now)
         full = bitmap.full(self.world.layout.count)
         parents = self.download.parents
         for peer, wire in self.wires.items():
@@ -348,6 +351,7 @@ class Node:
     # ---------------------------------------------------------------- taking
 
     def _on_offered(self, peer: str, first: int, count: int) -> None:
+        self.learn(((1 << count) - 1) << first)  # a seed tells the digests of what it chooses
         self._happened(ev.Offered(peer, first, count))
 
     def _on_refused(self, peer: str, first: int, count: int) -> None:

@@ -26,8 +26,6 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     swarm: SwarmSettings = SwarmSettings()
     latency_s: float = 0.0005
     """One way, between any two hosts."""
-    announce_s: float = 0.1
-    """New pieces are told to neighbours at most this often."""
     publish_s: float = 0.05
     """A seed's new digests are told at most this often."""
     window_bytes: int = 128 * 1024

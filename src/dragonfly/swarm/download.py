@@ -81,6 +81,8 @@ class Download:
         """Time for which a limit held requests back."""
         self._readers: dict[int, int] = {}
         self._turn = 0
+        self._usual_s = 0.0
+        """From asking for a piece to having it, as a moving average over the last ones."""
         self._source_open = False
         self._source_asked: dict[int, int] = {}
         self._progress_at = now
@@ -157,6 +159,9 @@ class Download:
         if not self.pieces.missing >> index & 1:
             return
         self._progress_at = now
+        if peer:
+            took = now - self.pieces.asked_at(peer, index, now)
+            self._usual_s += (took - self._usual_s) / 16
         for owner in self.pieces.verified(index):
             if owner not in (peer, SOURCE):
                 self._out.append(Cancel(owner, index, 1))
@@ -172,10 +177,7 @@ class Download:
     def _bad(self, index: int, peer: str, now: float) -> None:
         self.pieces.release(peer, index)
         parent = self.parents.get(peer)
-        if parent is None:
-            return
-        parent.bad += 1
-        if parent.bad >= self._settings.corrupt_limit:
+        if parent is not None:
             self._leave(parent, TroubleKind.CORRUPT, now)
 
     def _offered(self, peer: str, first: int, count: int, now: float) -> None:
@@ -184,6 +186,14 @@ class Download:
             return
         parent.waiting_any = max(0, parent.waiting_any - count)
         parent.dry_times = 0
+        for index in range(first, first + count):
+            # Asked of another while this seed was choosing: it need not come twice.
+            for owner in list(self.pieces.owners.get(index, ())):
+                if owner != SOURCE:
+                    self.pieces.release(owner, index)
+                    self._out.append(Cancel(owner, index, 1))
+                    if (other := self.parents.get(owner)) is not None:
+                        self._fill(other, now)
         self.pieces.ask(peer, first, count, now)
 
     def _refused(self, peer: str, first: int, count: int, now: float) -> None:
@@ -276,8 +286,7 @@ class Download:
         if self.state is State.DONE or parent.suspect or parent.id not in self.parents or self._held(now):
             return
         span = self._span(parent, now)
-        depth = self._settings.seed_depth if parent.seed else self._settings.depth
-        room = depth * span - self.pieces.owed(parent.id) - parent.waiting_any
+        room = self._depth(parent) * span - self.pieces.owed(parent.id) - parent.waiting_any
         while room > 0 and not self._held(now):
             count = min(span, room)
             if parent.seed and not parent.dry and self._ask_any(parent, count, now):
@@ -286,7 +295,7 @@ class Download:
             pool = parent.has & self.pieces.free
             if not pool:
                 if not parent.waiting_any:
-                    self._endgame(parent, room, now)
+                    self._endgame(parent, now)
                 return
             if parent.seed and parent.dry_times < 2:
                 return  # it has nothing new to give
@@ -298,6 +307,13 @@ class Download:
             run = extend(pool, first, count)
             self._fetch(parent, first, run, now)
             room -= run
+
+    def _depth(self, parent: Parent) -> int:
+        """Requests that `parent` should have at a time. Others fill the gap between two of a slow one or a seed."""
+        few = len(self.parents) <= self._settings.min_neighbours
+        if few or not (parent.seed or parent.slow):
+            return self._settings.depth
+        return self._settings.seed_depth if parent.seed else 1
 
     def _held(self, now: float) -> bool:
         """A limit of bytes/s lets nothing be asked for now; the next tick comes when it does."""
@@ -318,13 +334,12 @@ class Download:
         self._out.append(Fetch(parent.id, first, count))
 
     def _ask_any(self, parent: Parent, count: int, now: float) -> bool:
-        if not self.pieces.free & parent.has:
+        busy = self.pieces.have | self.pieces.under_way
+        if not parent.has & ~busy:
             return False
         self._take(count, now)
         self._note_asked(parent, now)
         parent.waiting_any += count
-        # What can't be verified yet is not wanted either.
-        busy = self.pieces.have | self.pieces.under_way | (bitmap.full(self.layout.count) & ~self.pieces.known)
         self._out.append(FetchAny(parent.id, count, self._head(), busy))
         return True
 
@@ -339,24 +354,43 @@ class Download:
         if not self.pieces.owed(parent.id) and not parent.waiting_any:
             parent.heard_at = now
 
-    def _endgame(self, parent: Parent, room: int, now: float) -> None:
-        """Nothing is free: ask a second time for what is long under way elsewhere."""
+    def _endgame(self, parent: Parent, now: float) -> None:
+        """Nothing is free: relieve the neighbour that would be the last to bring what it owes.
+
+        What still waits in its queue is taken from it, the piece asked last first, since that
+        has most likely not begun to leave; its last one is asked for a second time instead,
+        once it is late. Either way the loser's copy is cancelled, but what is under way in the
+        network comes all the same: to be early here is to have a full link carry it twice.
+        """
         pieces = self.pieces
-        if pieces.free:
-            return
-        late = now - self._settings.duplicate_after_s
-        room = min(room, 2)
         pool = parent.has & pieces.missing & pieces.known
-        if not pool:
+        if pieces.free or not pool:
             return
-        for index in sample(pool, 16, self._rng):
+        mine = self._seconds_to_bring(parent, pieces.owed(parent.id) + 1, now)
+        found: tuple[float, float, int, str] | None = None
+        for index in sample(pool, self._settings.samples, self._rng):
             owners = pieces.owners.get(index)
-            if owners is None or parent.id in owners or len(owners) > 1 or min(owners.values()) > late:
+            if owners is None or len(owners) > 1 or parent.id in owners:
                 continue
+            ((owner, asked_at),) = owners.items()
+            slow = self.parents.get(owner)
+            wait = self._seconds_to_bring(slow, pieces.owed(owner), now) if slow is not None else 0.0
+            found = max(found, (wait, asked_at, index, owner)) if found else (wait, asked_at, index, owner)
+        if found is None:
+            return
+        wait, asked_at, index, owner = found
+        age = now - asked_at
+        if owner != SOURCE and pieces.owed(owner) > 1 and wait > 2 * mine and age > self._usual_s:
+            pieces.release(owner, index)
+            self._out.append(Cancel(owner, index, 1))
             self._fetch(parent, index, 1, now)
-            room -= 1
-            if room <= 0:
-                return
+        elif age >= max(self._settings.duplicate_after_s, 2 * mine, 2 * self._usual_s):
+            self._fetch(parent, index, 1, now)
+
+    def _seconds_to_bring(self, parent: Parent, count: int, now: float) -> float:
+        """How long `parent` will take for `count` pieces, by its speed of late; 0 where that is not known."""
+        rate = parent.speed.value(now)
+        return count * self.layout.piece_size / rate if rate else 0.0
 
     # ---------------------------------------------------------------- source
 
@@ -408,6 +442,7 @@ class Download:
                 for index in self.pieces.release_all(parent.id):
                     self._out.append(Cancel(parent.id, index, 1))
         self._moisten()
+        self.parents.compare(now)
         self._fill_all(now)
         self._want_neighbours(now)
         if self._source_open:

@@ -8,13 +8,29 @@ from collections.abc import Iterator
 from dragonfly.core import bitmap
 from dragonfly.core.rate import Speed
 
+_SLOW = 0.25
+"""Of the mean speed of all."""
+
 __all__ = ["Parent", "Parents"]
 
 
 class Parent:
     """One neighbour. `has` is a bitmap; `waiting_any` pieces of its own choice were asked for."""
 
-    __slots__ = ("bad", "dry", "dry_times", "has", "heard_at", "id", "seed", "speed", "suspect", "total", "waiting_any")
+    __slots__ = (
+        "bad",
+        "dry",
+        "dry_times",
+        "has",
+        "heard_at",
+        "id",
+        "seed",
+        "slow",
+        "speed",
+        "suspect",
+        "total",
+        "waiting_any",
+    )
 
     def __init__(self, peer: str, seed: bool, now: float) -> None:
         self.id = peer
@@ -29,7 +45,8 @@ class Parent:
         self.dry_times = 0
         """… so many times in a row."""
         self.suspect = False
-        self.bad = 0
+        self.slow = False
+        """Much slower than the others: it is owed no queue, which would only be waited for."""
 
     def __repr__(self) -> str:
         state = "suspect" if self.suspect else "dry" if self.dry else "ok"
@@ -67,6 +84,17 @@ class Parents:
             for index in bitmap.indexes(parent.has):
                 copies[index] -= 1
         return parent
+
+    def compare(self, now: float) -> None:
+        """Find the slow ones among those that give at all."""
+        rates = {
+            peer: rate
+            for peer, parent in self._parents.items()
+            if (rate := parent.speed.value(now)) and not parent.seed
+        }
+        enough = _SLOW * sum(rates.values()) / max(1, len(rates))
+        for peer, parent in self._parents.items():
+            parent.slow = 0 < rates.get(peer, 0) < enough
 
     def gained(self, parent: Parent, pieces: int) -> int:
         """`parent` has `pieces` too; returns those that are news."""

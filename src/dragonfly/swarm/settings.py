@@ -15,10 +15,14 @@ __all__ = ["SwarmSettings"]
 class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Defaults come from the swarm study and the rig; docs/performance.md has the figures."""
 
-    depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 to 3 hide the round trip", ge=1)] = 3
+    depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 hide the round trip", ge=1)] = 2
     seed_depth: Annotated[
-        int, Meta(description="… at a seed, whose queue is long and whose choice should be fresh", ge=1)
-    ] = 2
+        int,
+        Meta(
+            description="… at a seed that is one of many neighbours: its queue is long, its choice should be fresh",
+            ge=1,
+        ),
+    ] = 1
     seed_patience_s: Annotated[
         Duration, Meta(description="how long a request may queue at a busy seed before the seed counts as silent")
     ] = 30.0
@@ -46,5 +50,8 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     source_unit: Annotated[Size, Meta(description="bytes of one range read of the source")] = 16 * 1024 * 1024
     source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 3
     min_neighbours: Annotated[int, Meta(description="below this many, more are asked for", ge=0)] = 3
+    announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.05
+    announce_most_s: Annotated[
+        Duration, Meta(description="… and no later than this, while waiting for a batch (`swarm.announcing`)")
+    ] = 0.5
     tick_s: Annotated[Duration, Meta(description="how often late neighbours are looked for")] = 0.25
-    corrupt_limit: Annotated[int, Meta(description="wrong pieces after which a neighbour is left", ge=1)] = 1

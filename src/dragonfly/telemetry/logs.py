@@ -34,7 +34,7 @@ _LEVELS = {
     "config.refused": logging.ERROR,
     "preheat.finished": logging.INFO,
 }
-_QUIET = frozenset({"piece.received", "run.sent", "source.read"})
+_QUIET = frozenset({"piece.received", "piece.repeated", "run.sent", "source.read"})
 
 logger = logging.getLogger("dragonfly")
 

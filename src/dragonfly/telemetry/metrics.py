@@ -59,6 +59,7 @@ class Metrics:
         )
         self._table: dict[str, Callable[[dict[str, object]], None]] = {
             "piece.received": self._piece_received,
+            "piece.repeated": lambda _: self._pieces.labels("repeated").inc(),
             "piece.corrupt": lambda _: self._pieces.labels("corrupt").inc(),
             "run.sent": lambda f: self._uploaded.inc(_number(f, "bytes")),
             "source.read": lambda f: self._received.labels("source").inc(_number(f, "bytes")),

@@ -12,6 +12,8 @@ see docs/protocol.md); after the 101 both sides send frames, in both directions 
     CANCEL   what is still queued of this run
     DATA     payload: the bytes of the run; flag CHOSEN: it answers ANY
     REFUSE   this run is not to be had here; count 0: nothing to choose for ANY now
+    DIGESTS  payload: SHA-256 of pieces first … first+count-1; a seed tells them before a run of its choice,
+             which may be younger than what the supernode has told. Heeded from a seed that was dialled only.
 
 A HTTP upgrade, and not a request per piece, because a request by name, a cancel and an
 announcement are then 16 bytes each and one send, and both sides use one connection.
@@ -36,6 +38,7 @@ __all__ = [
     "Kind",
     "any_frame",
     "data_header",
+    "digests_frame",
     "has_frame",
     "have_frame",
     "parse_header",
@@ -63,6 +66,7 @@ class Kind(enum.IntEnum):
     CANCEL = 5
     DATA = 6
     REFUSE = 7
+    DIGESTS = 8
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -108,6 +112,11 @@ def have_frame(pieces: int) -> bytes:
     """Announce a bitmap of new pieces, as runs."""
     payload = b"".join(_run.pack(first, count) for first, count in bitmap.runs(pieces))
     return _header.pack(Kind.HAVE, 0, 0, 0, 0, len(payload)) + payload
+
+
+def digests_frame(first: int, digests: bytes) -> bytes:
+    """Announce what the pieces from `first` on must be, 32 bytes each."""
+    return _header.pack(Kind.DIGESTS, 0, 0, first, len(digests) // 32, len(digests)) + digests
 
 
 def any_frame(count: int, hint: int, busy: int) -> bytes:

@@ -133,6 +133,48 @@ def test_in_the_endgame_a_late_piece_is_asked_twice_and_the_loser_cancelled() ->
     assert talk.mind.state is State.DONE  # type: ignore[attr-defined]
 
 
+def measured(talk: Script, peer: str, rate: float) -> None:
+    """Let `peer` be known for so many bytes/s."""
+    for _ in range(30):
+        talk.after(0.5)
+        talk >> BytesArrived(peer, total := int(talk.now * rate))
+        assert total
+        talk.rest()
+
+
+def test_in_the_endgame_an_idle_neighbour_takes_over_from_the_queue_of_a_slow_one() -> None:
+    talk = script(3)
+    talk >> NeighbourUp("slow") >> NeighbourUp("fast")
+    measured(talk, "slow", SIZE / 10)
+    measured(talk, "fast", SIZE * 10)
+    talk >> PeerHas("slow", 0b111)
+    owed = [command.first for command in talk.rest()]
+    talk >> PeerHas("fast", 0b111)
+    talk.rest()
+    talk.after(1.0)
+    talk >> PieceVerified(({0, 1, 2} - set(owed)).pop(), "fast")
+    last = owed[-1]
+    assert talk.rest()[:2] == [Cancel("slow", last, 1), Fetch("fast", last, 1)]
+
+
+def test_a_piece_that_a_seed_chose_is_not_brought_by_another_as_well() -> None:
+    talk = script(2)
+    talk >> NeighbourUp("s", True) >> PeerHas("s", 0b11) << FetchAny("s", 1, 0, 0) << FetchAny("s", 1, 0, 0)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b01) << Fetch("a", 0, 1)
+    talk >> Offered("s", 0, 1) << Cancel("a", 0, 1)
+
+
+def test_much_slower_neighbours_have_no_queue() -> None:
+    talk = script(1000)
+    talk >> NeighbourUp("slow") >> NeighbourUp("fast")
+    measured(talk, "slow", SIZE / 2)
+    measured(talk, "fast", SIZE * 5)
+    talk >> Tick() >> PeerHas("fast", bitmap.full(500)) >> PeerHas("slow", bitmap.full(500))
+    asked = [command.peer for command in talk.rest()]
+    assert asked.count("slow") == 1
+    assert asked.count("fast") == 2
+
+
 def test_what_a_lost_neighbour_owed_is_asked_of_others() -> None:
     talk = script(2, depth=2)
     talk >> NeighbourUp("a") >> PeerHas("a", 0b11)
@@ -194,22 +236,15 @@ def test_unknown_peers_are_ignored(event: object) -> None:
     (script(1) >> event).quiet()
 
 
-def test_a_seed_that_had_nothing_to_choose_is_asked_again_when_more_can_be_verified() -> None:
-    """Its pieces were known to it before their digests were known to us: nothing new comes from it."""
-    talk = script(4, known=0b0001, seed_depth=1)
-    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b1111)
-    (first,) = talk.rest()
-    assert isinstance(first, FetchAny)
-    talk >> Offered("s", 0, 1) >> Refused("s", 0, 0) >> PieceVerified(0, "s")
-    talk.rest()
-    talk >> DigestsKnown(0b1110)
-    (again,) = talk.rest()
-    assert isinstance(again, FetchAny)
+def test_a_seed_may_choose_pieces_whose_digest_is_not_known_yet() -> None:
+    """It tells the digest with the piece; waiting for the supernode's word would leave its link idle."""
+    talk = script(4, known=0, depth=1)
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b1111) << FetchAny("s", 1, 0, 0)
 
 
 def test_a_seed_that_refuses_to_choose_twice_is_asked_by_name() -> None:
     """It believes that we have what it sent; we may have lost it."""
-    talk = script(2, seed_depth=1)
+    talk = script(2, depth=1)
     talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b11)
     assert [type(command) for command in talk.rest()] == [FetchAny]
     talk >> Refused("s", 0, 0)

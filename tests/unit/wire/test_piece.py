@@ -50,3 +50,10 @@ def test_a_frame_beyond_the_limits_is_refused() -> None:
     header[12:16] = (wire.MAX_CONTROL + 1).to_bytes(4, "big")
     with pytest.raises(ProtocolError, match="too long"):
         wire.parse_header(header)
+
+
+def test_digests_are_counted_in_their_header() -> None:
+    frame = wire.digests_frame(5, b"a" * 32 + b"b" * 32)
+    head = wire.parse_header(frame)
+    assert (head.kind, head.first, head.run, head.length) == (wire.Kind.DIGESTS, 5, 2, 64)
+    assert frame[wire.HEADER :] == b"a" * 32 + b"b" * 32
