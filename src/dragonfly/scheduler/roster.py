@@ -58,8 +58,8 @@ class Task:
     """One task. `info` is None until the seed has described it."""
 
     __slots__ = (
-        "described_at", "digests", "failures", "fallbacks", "fresh", "idle_since", "info", "key", "members",
-        "order", "publish_at", "seed_children", "seeding", "spec", "waiting",
+        "balance_at", "described_at", "digests", "failures", "fallbacks", "fresh", "idle_since", "info", "key",
+        "members", "newcomers", "order", "publish_at", "seed_children", "seeding", "spec", "waiting",
     )  # fmt: skip
 
     def __init__(self, key: TaskKey, now: float) -> None:
@@ -71,6 +71,9 @@ class Task:
         self.fresh: list[tuple[int, int]] = []
         """Runs of digests that members have not been told yet."""
         self.publish_at = math.inf
+        self.newcomers: list[str] = []
+        """Hosts that have had half of their neighbours only, so that those who come with them can be the rest."""
+        self.balance_at = math.inf
         self.seeding = False
         self.members: dict[str, Member] = {}
         self.order: list[str] = []

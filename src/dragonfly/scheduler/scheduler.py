@@ -210,6 +210,21 @@ class Scheduler:
             member = task.members[host_id]
             if not member.complete:
                 self._give(task, member, self._settings.degree // 2, now, seed_too=True)
+                task.newcomers.append(host_id)
+        if task.newcomers and task.balance_at == math.inf:
+            task.balance_at = now + self._settings.balance_after_s
+            self._next_tick = min(self._next_tick, task.balance_at)
+
+    def _balance(self, task: Task, now: float) -> None:
+        """Bring those who came last up to their degree: nobody after them has dialled them."""
+        task.balance_at = math.inf
+        newcomers, task.newcomers = task.newcomers, []
+        for host_id in newcomers:
+            member = task.members.get(host_id)
+            if member is None or member.complete or member.waiting:
+                continue
+            if (want := self._settings.degree - len(member.links)) > 0:
+                self._give(task, member, want, now)
 
     def _give(self, task: Task, member: Member, want: int, now: float, *, seed_too: bool = False) -> None:
         """Give `member` up to `want` more neighbours, and the seed where it should have it."""
@@ -440,8 +455,9 @@ class Scheduler:
         for key, task in list(self.roster.tasks.items()):
             if task.publish_at <= now:
                 self._publish(task)
-            elif task.publish_at < self._next_tick:
-                self._next_tick = task.publish_at
+            if task.balance_at <= now:
+                self._balance(task, now)
+            self._next_tick = min(self._next_tick, task.publish_at, task.balance_at)
             if not task.members and not task.seeding and now - task.idle_since > self._settings.task_idle_s:
                 del self.roster.tasks[key]
                 self._seed_members.pop(key, None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from dragonfly.core.pieces import PieceLayout
-from dragonfly.sim.directory import RandomGraph
+from dragonfly.scheduler.settings import SchedulerSettings
+from dragonfly.sim.directory import Supernode
 from dragonfly.sim.links import Link
 from dragonfly.sim.node import Directory, Node
 from dragonfly.sim.report import Outcome, lower_bound, outcome
@@ -59,7 +60,7 @@ def rehearse(
     """Let the crowd pull once. Gives up after `limit` times T*. Writes to `transfers` if given."""
     world = World(crowd.layout, settings, seed=seed)
     world.transfers = transfers
-    directory: Directory = RandomGraph(world, degree=crowd.degree)
+    directory: Directory = Supernode(world, SchedulerSettings(degree=crowd.degree))
     source = Link(crowd.source_rate)
     bound = crowd.bound
     first = Node(

@@ -1,122 +1,109 @@
-"""A supernode for the simulator that keeps all peers in a random regular graph.
+"""The supernode in the simulator: the product's own `scheduler.Scheduler`, with messages that take time.
 
-The plainest good policy, to compare others with. A newcomer takes its place *inside*
-existing links: it parts pairs of neighbours and stands between them, so that everybody
-keeps `degree` neighbours however they came. That matters: a parent serves its children in
-turns, so a peer with half the neighbours gets half the bytes, and at 200 peers such a
-graph (newcomers merely linked to four older ones) ended at 0.61 of the bound instead of
-0.95. Every peer knows every seed.
+Nothing is decided here. What hosts say becomes the messages that daemons send, what the
+scheduler decides is done after a round trip, so a change of its policy is judged in a
+virtual world before it is in a real one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from dragonfly.core import bitmap
+from dragonfly.core import messages as msg
 from dragonfly.core.messages import TroubleKind
+from dragonfly.core.task import TaskKey, TaskSpec
+from dragonfly.scheduler import events as ev
+from dragonfly.scheduler.decisions import Send
+from dragonfly.scheduler.scheduler import Scheduler
+from dragonfly.scheduler.settings import SchedulerSettings
 from dragonfly.sim.node import Node
 from dragonfly.sim.world import World
 
-__all__ = ["RandomGraph"]
+__all__ = ["Supernode"]
+
+_SPEC = TaskSpec(url="sim://task", digest="sha256:" + 64 * "0")
+_DIGEST = b"\x01" * 32
+"""Of any piece: who lies is known here without hashing."""
 
 
-class RandomGraph:
-    """Knows who is alive; gives nobody a neighbour that was reported for wrong bytes."""
+class Supernode:
+    """One task's. All hosts speak to it, and one of them may be its seed."""
 
-    def __init__(self, world: World, *, degree: int = 8) -> None:
+    def __init__(self, world: World, settings: SchedulerSettings | None = None) -> None:
+        self.scheduler = Scheduler(settings or SchedulerSettings(), world.rng, b"sim")
         self._world = world
-        self._degree = max(2, degree // 2 * 2)
-        self._seeds: list[Node] = []
-        self._peers: list[Node] = []
-        self._by_id: dict[str, Node] = {}
-        self._links: dict[str, set[str]] = {}
-        self._known = 0
-        self._banned: set[str] = set()
+        self._nodes: dict[str, Node] = {}
+        self._ticks_at = float("inf")
 
     # ---------------------------------------------------------------- what hosts say
 
     def join(self, node: Node) -> None:
-        self._by_id[node.id] = node
+        self._nodes[node.id] = node
+        info = msg.HostInfo(id=node.id, address=node.id, peer_port=1, zone=node.zone)
         if node.seed:
-            self._seeds.append(node)
-            return
-        if self._known:
-            self._tell(node.learn, self._known)
-        for seed in self._seeds:
-            self._tell(node.connect, seed)
-        self._links[node.id] = set()
-        if len(self._peers) <= self._degree:
-            for peer in self._peers:
-                self._link(node, peer)
+            layout = self._world.layout
+            self.scheduler.seed_is(info, self._world.now)
+            self._hear(node, msg.TaskInfo(key=_KEY, length=layout.length, piece_size=layout.piece_size))
         else:
-            self._insert(node)
-        self._peers.append(node)
+            self._hear(node, msg.Hello(host=info))
+            self._hear(node, msg.Join(spec=_SPEC))
 
     def more(self, node: Node) -> None:
-        for seed in self._seeds:
-            self._tell(node.connect, seed)
-        mine = self._links[node.id]
-        for peer in list(mine):
-            if peer not in node.wires:
-                self._unlink(node.id, peer)
-        for _ in range(4 * self._degree):
-            if len(mine) >= self._degree:
-                return
-            some = self._world.rng.choice(self._peers)
-            if self._fit(some, node) and len(self._links[some.id]) <= self._degree:
-                self._link(node, some)
+        self._hear(node, msg.MoreNeighbours(key=_KEY, have=tuple(node.wires)))
 
     def trouble(self, node: Node, peer: str, kind: TroubleKind) -> None:
-        self._unlink(node.id, peer)
-        if kind is TroubleKind.CORRUPT:
-            self._banned.add(peer)
+        self._hear(node, msg.Trouble(key=_KEY, peer=peer, kind=kind))
 
     def digests(self, node: Node, pieces: int) -> None:
-        self._known |= pieces
-        for peer in self._peers:
-            if peer.alive:
-                self._tell(peer.learn, pieces)
+        for first, count in bitmap.runs(pieces):
+            self._hear(node, msg.Digests(key=_KEY, first=first, digests=count * _DIGEST))
 
     def finished(self, node: Node) -> None:
-        pass
+        self._hear(node, msg.Finished(key=_KEY, seconds=self._world.now - node.started_at))
 
-    # ---------------------------------------------------------------- the graph
+    # ---------------------------------------------------------------- what it wants done
 
-    def _fit(self, peer: Node, for_whom: Node) -> bool:
-        return (
-            peer.alive
-            and peer is not for_whom
-            and peer.id not in self._banned
-            and peer.id not in self._links[for_whom.id]
-        )
+    def _hear(self, node: Node, message: msg.FromDaemon) -> None:
+        self._happened(ev.Heard(node.id, message))
 
-    def _insert(self, node: Node) -> None:
-        """Part `degree / 2` pairs and stand between them."""
-        rng, mine = self._world.rng, self._links[node.id]
-        for _ in range(8 * self._degree):
-            if len(mine) >= self._degree:
-                return
-            one = rng.choice(self._peers)
-            theirs = sorted(self._links[one.id])
-            if not theirs or not self._fit(one, node):
-                continue
-            other = self._by_id[rng.choice(theirs)]
-            if not self._fit(other, node):
-                continue
-            self._unlink(one.id, other.id)
-            self._tell(one.disconnect, other.id)
-            self._tell(other.disconnect, one.id)
-            self._link(node, one)
-            self._link(node, other)
+    def _happened(self, event: ev.Event) -> None:
+        for decision in self.scheduler.handle(event, self._world.now):
+            if isinstance(decision, Send):
+                for host in decision.hosts:
+                    self._tell(self._deliver, self._nodes[host], decision.message)
+        deadline = self.scheduler.next_deadline()
+        if deadline < self._ticks_at:
+            self._ticks_at = deadline
+            self._world.at(deadline, self._tick, deadline)
 
-    def _link(self, node: Node, peer: Node) -> None:
-        self._links[node.id].add(peer.id)
-        self._links[peer.id].add(node.id)
-        self._tell(node.connect, peer)
+    def _tick(self, deadline: float) -> None:
+        if deadline == self._ticks_at:
+            self._ticks_at = float("inf")
+            self._happened(ev.Tick())
 
-    def _unlink(self, one: str, other: str) -> None:
-        self._links.get(one, set()).discard(other)
-        self._links.get(other, set()).discard(one)
+    def _deliver(self, node: Node, message: msg.FromSupernode) -> None:
+        match message:
+            case msg.TaskInfo() if message.digests:
+                node.learn(_known(0, message.digests))
+            case msg.Digests():
+                node.learn(_known(message.first, message.digests))
+            case msg.Neighbours():
+                for peer in message.drop:
+                    node.disconnect(peer)
+                for address in message.add:
+                    node.connect(self._nodes[address.id])
+            case _:
+                pass
 
     def _tell(self, do: Callable[..., None], *args: object) -> None:
         """A message to a host takes a round trip from what caused it."""
         self._world.after(2 * self._world.settings.latency_s, do, *args)
+
+
+_KEY: TaskKey = _SPEC.key
+
+
+def _known(first: int, digests: bytes) -> int:
+    """The bitmap of the pieces whose digest is in this list."""
+    return bitmap.from_indexes(first + index for index in range(len(digests) // 32) if digests[32 * index] != 0)

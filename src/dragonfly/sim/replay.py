@@ -19,7 +19,7 @@ import msgspec
 
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.errors import UsageError
-from dragonfly.sim.directory import RandomGraph
+from dragonfly.sim.directory import Supernode
 from dragonfly.sim.links import Link
 from dragonfly.sim.node import Directory, Node
 from dragonfly.sim.report import Outcome, outcome
@@ -120,7 +120,7 @@ def replay(recording: Recording, settings: WorldSettings | None = None, *, seed:
     up, down = recording.rates()
     seeds, ends = recording.seeds(), recording.ends()
     world = World(recording.layout, settings, seed=seed)
-    directory: Directory = RandomGraph(world)
+    directory: Directory = Supernode(world)
     source = Link(max(up.get("", 0.0), _LEAST_RATE))
     fastest = max([*up.values(), *down.values()])
     nodes: dict[str, Node] = {}
