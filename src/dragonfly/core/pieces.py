@@ -17,13 +17,13 @@ PieceIndex = NewType("PieceIndex", int)
 
 MIN_PIECE = 32 * 1024
 MAX_PIECE = 4 * 1024 * 1024
-_TARGET_PIECES = 1024
+_TARGET_PIECES = 2048
 
 
 def piece_size_for(length: int) -> int:
     """Size of the pieces of a blob of `length` bytes: a power of two, 32 KiB … 4 MiB.
 
-    About a thousand pieces each: for M pieces and N peers a store-and-forward broadcast
+    One to two thousand pieces each: for M pieces and N peers a store-and-forward broadcast
     loses log2(N)/M of its time to filling (Mundinger, Weber and Weiss 2008), so 1024
     pieces cost 1 % at 1000 peers, and 32 bytes of digest each stay small beside the blob.
     """

@@ -86,6 +86,7 @@ class Download:
         self._source_open = False
         self._source_asked: dict[int, int] = {}
         self._progress_at = now
+        self._bytes_at = now
         self._neighbours_asked_at = now
         self._next_tick = now + settings.tick_s
         self._out: list[Command] = []
@@ -233,6 +234,7 @@ class Download:
             parent.speed.add(total - parent.total, now)
             parent.total = total
             parent.heard_at = now
+            self._bytes_at = now
             if parent.suspect:
                 parent.suspect = False
                 self._fill(parent, now)
@@ -462,5 +464,9 @@ class Download:
                 return
 
     def stalled_for(self, now: float) -> float:
-        """Seconds since the last new piece: the shell opens the source on it, where it may."""
-        return now - self._progress_at
+        """Seconds without progress: the shell opens the source on it, where it may.
+
+        Without a new piece, that is; but while bytes come in only a fifth of that time counts,
+        since a piece over a slow link takes long, and a neighbour that trickles must not hold us.
+        """
+        return max(min(now - self._progress_at, now - self._bytes_at), (now - self._progress_at) / 5)

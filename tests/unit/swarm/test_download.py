@@ -175,6 +175,16 @@ def test_much_slower_neighbours_have_no_queue() -> None:
     assert asked.count("fast") == 2
 
 
+def test_a_piece_that_comes_slowly_is_no_stall_but_one_that_never_comes_is() -> None:
+    talk = script(1)
+    talk >> NeighbourUp("a") >> PeerHas("a", 1)
+    for step in range(1, 21):
+        talk.after(0.5) >> BytesArrived("a", 10 * step)
+        assert talk.mind.stalled_for(talk.now) <= 2.0
+    talk.after(2.0)
+    assert talk.mind.stalled_for(talk.now) >= 2.0
+
+
 def test_what_a_lost_neighbour_owed_is_asked_of_others() -> None:
     talk = script(2, depth=2)
     talk >> NeighbourUp("a") >> PeerHas("a", 0b11)
