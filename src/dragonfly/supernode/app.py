@@ -230,16 +230,12 @@ class Supernode:
         return answer(self.stats())
 
     def stats(self) -> tasks.Stats:
-        peers = source = 0
-        for task in self.scheduler.roster.tasks.values():
-            for member in task.members.values():
-                peers += member.received.peers
-                source += member.received.source
+        moved = self.scheduler.roster.moved
         return tasks.Stats(
-            origin_bytes=self._counted["origin"] + source,
+            origin_bytes=self._counted["origin"] + moved.source,
             seed_origin_bytes=self._counted["origin"],
             seed_upload_bytes=self._counted["upload"],
-            p2p_bytes=peers,
+            p2p_bytes=moved.peers,
             peers=self.control.connected,
             tasks=len(self.scheduler.roster.tasks),
             uptime_s=time.monotonic() - self._started,
