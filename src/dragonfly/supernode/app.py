@@ -77,7 +77,14 @@ class Supernode:
             loop = asyncio.get_running_loop()
             self._tracer.subscribe(self._count, frozenset({"source.read", "run.sent"}))
             self._tracer.subscribe(self._evicted, frozenset({"task.evicted"}))
-            await stack.enter_async_context(self.engine)
+            try:
+                await stack.enter_async_context(self.engine)
+            except OSError as error:
+                raise UsageError(
+                    "the seed's address can't be listened on",
+                    subject=self.settings.peer_listen,
+                    advice=f"{error.strerror}; choose another --peer-listen",
+                ) from error
             self._seed_host = self.engine.host
             self.scheduler.seed_is(self._seed_host, loop.time())
             self.control.start(self._seed_host.id)
