@@ -188,5 +188,5 @@ class Registry:
         config = self.blob(json.dumps({"layers": [len(layer) for layer in layers]} | more).encode())
         return self.page({"config": config, "layers": [self.blob(layer) for layer in layers]}, *tags)
 
-    def keys(self, *datas: bytes) -> set[str]:
-        return {digest_of(data).replace(":", "-") for data in datas or self.blobs.values()}
+    def keys(self, *given: bytes) -> set[str]:
+        return {digest_of(data).replace(":", "-") for data in given or self.blobs.values()}
