@@ -45,6 +45,8 @@ class SupernodeProcess:
         settings = loaded.of(SupernodeSettings)
         listen_address(settings.listen, "--listen")
         peer_host, peer_port = listen_address(settings.peer_listen, "--peer-listen")
+        policy = _policy(settings.neighbour_policy)
+        upstream_ca = _pem(settings.upstream_ca)
         data_dir = prepare_data_dir(Path(settings.data_dir) if settings.data_dir else default_data_dir("supernode"))
         tracer = Tracer()
         log_events(tracer)
@@ -59,7 +61,7 @@ class SupernodeProcess:
         self._state = open_state(settings.state, data_dir)
         self._sources = Sources(policy=SourceGuard(allow=settings.source_allow, deny=settings.source_deny))
         secret = self._state.add("secret", "tickets", secrets.token_bytes(32))
-        scheduler = Scheduler(settings.scheduler, Random(), secret, _policy(settings.neighbour_policy))
+        scheduler = Scheduler(settings.scheduler, Random(), secret, policy)
         engine_settings = msgspec.structs.replace(
             loaded.of(EngineSettings),
             source_policy=SourcePolicy.FIRST,
@@ -97,7 +99,7 @@ class SupernodeProcess:
             tracer=tracer,
             metrics=metrics,
             version=dragonfly.__version__,
-            upstream_ca=_pem(settings.upstream_ca),
+            upstream_ca=upstream_ca,
         )
         self._stack = AsyncExitStack()
 

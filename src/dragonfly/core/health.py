@@ -9,6 +9,9 @@ from __future__ import annotations
 
 __all__ = ["Health"]
 
+_FORGOTTEN = 0.001
+_LATELY = 0.2
+
 
 class Health:
     """Penalties of one peer by reporter. All times are `now` of one monotonic clock, seconds."""
@@ -22,6 +25,7 @@ class Health:
     def report(self, reporter: str, weight: float, now: float) -> None:
         """`reporter` had trouble with this peer; a `weight` of the limit or more counts as its share."""
         level = self._level(reporter, now)
+        self._by_reporter = {by: said for by, said in self._by_reporter.items() if self._level(by, now) > _FORGOTTEN}
         self._by_reporter[reporter] = (min(level + weight, self._limit * self._share), now)
 
     def penalty(self, now: float) -> float:
@@ -29,6 +33,10 @@ class Health:
 
     def isolated(self, now: float) -> bool:
         return self.penalty(now) >= self._limit
+
+    def accused_by(self, reporter: str, now: float) -> bool:
+        """`reporter` has had trouble with it lately, whatever the others say."""
+        return self._level(reporter, now) >= _LATELY * self._limit
 
     def forgiven(self, now: float) -> bool:
         """Nothing worth remembering is left."""

@@ -83,6 +83,30 @@ class BytesBy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def total(self) -> int:
         return self.source + self.seed + self.peers + self.cache
 
+    def plus(self, other: BytesBy) -> BytesBy:
+        return BytesBy(
+            source=self.source + other.source,
+            seed=self.seed + other.seed,
+            peers=self.peers + other.peers,
+            cache=self.cache + other.cache,
+        )
+
+    def since(self, before: BytesBy) -> BytesBy:
+        """What came after `before` was told; all of it, where these are totals that began anew."""
+        if (
+            self.source < before.source
+            or self.seed < before.seed
+            or self.peers < before.peers
+            or self.cache < before.cache
+        ):
+            return self
+        return BytesBy(
+            source=self.source - before.source,
+            seed=self.seed - before.seed,
+            peers=self.peers - before.peers,
+            cache=self.cache - before.cache,
+        )
+
 
 # ------------------------------------------------------------------ daemon → supernode
 

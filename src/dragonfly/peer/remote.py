@@ -105,8 +105,8 @@ class _Session:
                     break
         finally:
             writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError, OSError):
-                await writer
+            # Its end is awaited without taking a cancellation that is meant for us for its own.
+            await asyncio.gather(writer, return_exceptions=True)
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:

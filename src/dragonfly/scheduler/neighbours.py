@@ -12,13 +12,15 @@ no zone can starve.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from random import Random
 
 from dragonfly.scheduler.policies import NeighbourPolicy
 from dragonfly.scheduler.roster import Host, Member, Task
 from dragonfly.scheduler.settings import SchedulerSettings
 
-__all__ = ["choose", "links_seed", "unlink"]
+__all__ = ["choose", "cut_off", "links_seed", "part", "unlink"]
 
 _DRAWS = 4
 
@@ -39,27 +41,29 @@ def choose(
     """
     if want <= 0 or len(task.members) < 2:
         return []
-    ids = _sample(task, want * _DRAWS + len(member.links) + 8, rng)
     me = member.host.info
-    near: list[Member] = []
-    far: list[Member] = []
-    for host_id in ids:
-        other = task.members.get(host_id)
-        if (
-            other is None
-            or host_id == me.id
-            or host_id in member.links
+    draws = want * _DRAWS + len(member.links) + 8
+
+    def fits(other: Member) -> bool:
+        health = other.host.health
+        return not (
+            other is member
+            or other.host.info.id in member.links
             or other.waiting
             or other.error
             or other.host.seed
             or len(other.links) >= settings.most
-            or other.host.health.isolated(now)
-        ):
-            continue
-        (near if other.host.info.zone == me.zone else far).append(other)
-    if me.zone and not _is_entry(task, member, settings):
-        far = []
-    far_wanted = min(len(far), settings.far_links if near else want)
+            or health.isolated(now)
+            or health.accused_by(me.id, now)  # they have parted in anger, or could not meet
+            or member.host.health.accused_by(other.host.info.id, now)
+        )
+
+    near = [other for other in task.zones[me.zone].draw(draws, rng) if fits(other)]
+    far: list[Member] = []
+    if len(task.zones) > 1 and (not me.zone or _is_entry(task, member, settings)):
+        drawn = task.everyone.draw(draws, rng)
+        far = [other for other in drawn if other.host.info.zone != me.zone and fits(other)]
+    far_wanted = min(want, len(far), settings.far_links if near else want)
     chosen = policy.choose(member, near, want - far_wanted, rng) + policy.choose(member, far, far_wanted, rng)
     for other in chosen:
         member.links.add(other.host.info.id)
@@ -77,31 +81,55 @@ def links_seed(task: Task, member: Member, seed: Host, settings: SchedulerSettin
 
 def _is_entry(task: Task, member: Member, settings: SchedulerSettings) -> bool:
     """The first members of a zone that are there are its entries."""
-    zone = member.host.info.zone
-    entries = 0
-    for other in task.members.values():
-        if other is member:
-            return entries < settings.zone_entries
-        if other.host.info.zone == zone and not other.error:
-            entries += 1
-            if entries >= settings.zone_entries:
-                return False
-    return True
+    zone = task.zones[member.host.info.zone].members.values()
+    sound = (other for other in zone if not other.error or other is member)
+    return any(other is member for other in islice(sound, settings.zone_entries))
 
 
-def _sample(task: Task, count: int, rng: Random) -> list[str]:
-    ids = task.order
-    if len(ids) <= count:
-        return list(ids)
-    return [ids[rng.randrange(len(ids))] for _ in range(count)]
+def part(task: Task, member: Member, host_id: str) -> None:
+    """The two are no neighbours any more."""
+    if host_id in member.links:
+        task.thinned = True
+        member.links.discard(host_id)
+    if (other := task.members.get(host_id)) is not None:
+        other.links.discard(member.host.info.id)
+
+
+def cut_off(task: Task) -> list[Member]:
+    """The earliest of each group of pulling members that has no way to the seed, nor to one who has it all.
+
+    O(members and links): looked for once in a while, where links were lost.
+    """
+    reached = set(task.seed_children)
+    reached.update(host_id for host_id, member in task.members.items() if member.complete and not member.error)
+    _spread(task, reached)
+    earliest = []
+    for host_id, member in task.members.items():
+        if host_id not in reached and not (member.complete or member.waiting or member.error):
+            earliest.append(member)
+            reached.add(host_id)
+            _spread(task, reached, [host_id])
+    return earliest
+
+
+def _spread(task: Task, reached: set[str], fresh: Iterable[str] | None = None) -> None:
+    """Add everybody whom links lead to."""
+    frontier = list(reached if fresh is None else fresh)
+    while frontier:
+        member = task.members.get(frontier.pop())
+        if member is None or member.error:
+            continue  # it passes nothing on
+        frontier += (new := member.links - reached)
+        reached |= new
 
 
 def unlink(task: Task, host_id: str) -> list[Member]:
     """Forget `host_id` as a neighbour; returns the members that lost it."""
     gone = task.members.get(host_id)
+    task.thinned = True
     task.seed_children.discard(host_id)
     losers = []
-    for other_id in gone.links if gone is not None else ():
+    for other_id in sorted(gone.links) if gone is not None else ():  # a set's own order is another in each process
         other = task.members.get(other_id)
         if other is not None:
             other.links.discard(host_id)

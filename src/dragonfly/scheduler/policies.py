@@ -1,7 +1,7 @@
 """Who of the candidates is taken: the part of the choice of neighbours that can be replaced.
 
 A policy of a stranger's package registers under the entry point group
-`dragonfly.neighbour_policy.v1` and passes `dragonfly.testing.conformance.policy`.
+`dragonfly.neighbour_policy.v1` and passes `dragonfly.testing.policy_conformance`.
 """
 
 from __future__ import annotations

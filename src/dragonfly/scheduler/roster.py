@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from dragonfly.core.health import Health
 from dragonfly.core.messages import BytesBy, HostInfo, PeerAddress, TaskInfo
 from dragonfly.core.task import TaskKey, TaskSpec
 
-__all__ = ["Host", "Member", "Roster", "Task"]
+__all__ = ["Host", "Member", "Pool", "Roster", "Task"]
 
 
 class Host:
@@ -54,12 +55,41 @@ class Member:
         self.error = ""
 
 
+class Pool:
+    """Members in the order of their arrival, to draw from by chance. Each call but `draw` is O(1) on average."""
+
+    __slots__ = ("_hat", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self._hat: list[str] = []
+        """Ids to draw; at most about half of them have left."""
+
+    def add(self, member: Member) -> None:
+        self.members[member.host.info.id] = member
+        self._hat.append(member.host.info.id)
+
+    def remove(self, host_id: str) -> None:
+        self.members.pop(host_id, None)
+        if len(self._hat) > 2 * len(self.members) + 16:
+            self._hat = list(self.members)
+
+    def draw(self, count: int, rng: Random) -> list[Member]:
+        """About `count` by chance, each once; all where there are no more."""
+        if len(self.members) <= count:
+            return list(self.members.values())
+        hat = self._hat
+        drawn = dict.fromkeys(hat[rng.randrange(len(hat))] for _ in range(count))
+        return [self.members[host_id] for host_id in drawn if host_id in self.members]
+
+
 class Task:
     """One task. `info` is None until the seed has described it."""
 
     __slots__ = (
-        "balance_at", "described_at", "digests", "failures", "fallbacks", "fresh", "idle_since", "info", "key",
-        "members", "newcomers", "order", "publish_at", "seed_children", "seeding", "spec", "waiting",
+        "balance_at", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh", "idle_since", "info",
+        "key", "looked_at", "moved", "newcomers", "publish_at", "seed_children", "seeding", "spec", "thinned", "told",
+        "waiting", "zones",
     )  # fmt: skip
 
     def __init__(self, key: TaskKey, now: float) -> None:
@@ -75,21 +105,37 @@ class Task:
         """Hosts that have had half of their neighbours only, so that those who come with them can be the rest."""
         self.balance_at = math.inf
         self.seeding = False
-        self.members: dict[str, Member] = {}
-        self.order: list[str] = []
-        """Members to draw from by chance; some may have left (see `add`)."""
+        self.everyone = Pool()
+        self.zones: dict[str, Pool] = {}
         self.seed_children: set[str] = set()
-        self.waiting: list[str] = []
-        """Hosts that wait to hear what the task is."""
+        self.waiting: dict[str, None] = {}
+        """Hosts that wait to hear what the task is, in their order."""
         self.failures: dict[str, tuple[float, object]] = {}
         self.fallbacks = 0
         self.idle_since = now
+        self.thinned = False
+        """Links were lost since `looked_at`, when all who pull had a way to the seed."""
+        self.looked_at = -math.inf
+        self.moved = BytesBy()
+        """Of all nodes, those too that have left."""
+        self.told: dict[str, BytesBy] = {}
+        """What each node has told of its pull so far; kept while it is away, as it goes on from there."""
+
+    @property
+    def members(self) -> dict[str, Member]:
+        return self.everyone.members
 
     def add(self, member: Member) -> None:
-        self.members[member.host.info.id] = member
-        self.order.append(member.host.info.id)
-        if len(self.order) > 2 * len(self.members) + 16:
-            self.order = list(self.members)
+        self.everyone.add(member)
+        self.zones.setdefault(member.host.info.zone, Pool()).add(member)
+
+    def remove(self, member: Member) -> None:
+        host = member.host.info
+        self.everyone.remove(host.id)
+        zone = self.zones[host.zone]
+        zone.remove(host.id)
+        if not zone.members:
+            del self.zones[host.zone]
 
 
 class Roster:
@@ -99,6 +145,8 @@ class Roster:
         self.hosts: dict[str, Host] = {}
         self.tasks: dict[TaskKey, Task] = {}
         self.seed: Host | None = None
+        self.moved = BytesBy()
+        """By nodes, since the start, of all tasks that there were."""
 
     def task(self, key: TaskKey, now: float) -> Task:
         task = self.tasks.get(key)
@@ -109,3 +157,10 @@ class Roster:
     def member(self, key: TaskKey, host: str) -> Member | None:
         task = self.tasks.get(key)
         return task.members.get(host) if task is not None else None
+
+    def count(self, task: Task, host: str, received: BytesBy) -> None:
+        """Take in what a node tells, again and again, of all that it received for a task."""
+        more = received.since(task.told.get(host, BytesBy()))
+        task.told[host] = received
+        task.moved = task.moved.plus(more)
+        self.moved = self.moved.plus(more)

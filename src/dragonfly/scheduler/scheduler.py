@@ -19,7 +19,7 @@ from dragonfly.core.health import Health
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.decisions import Decision, Forgotten, Isolated, Send, StartSeed
-from dragonfly.scheduler.neighbours import choose, links_seed, unlink
+from dragonfly.scheduler.neighbours import choose, cut_off, links_seed, part, unlink
 from dragonfly.scheduler.policies import NearRandom, NeighbourPolicy
 from dragonfly.scheduler.roster import Host, Member, Roster, Task
 from dragonfly.scheduler.settings import SchedulerSettings
@@ -27,6 +27,8 @@ from dragonfly.scheduler.settings import SchedulerSettings
 __all__ = ["Scheduler"]
 
 _TICK_S = 1.0
+_LOOKS_PER_S = 2000
+"""Members that are looked at in a second, in search of such as lost their way to the seed."""
 
 
 class Scheduler:
@@ -131,16 +133,16 @@ class Scheduler:
         host = self.roster.hosts.pop(host_id, None)
         if host is None:
             return
-        for key in host.tasks:
+        for key in sorted(host.tasks):
             task = self.roster.tasks.get(key)
             if task is not None:
                 self._remove_member(task, host_id, now)
 
     def _remove_member(self, task: Task, host_id: str, now: float) -> None:
         losers = unlink(task, host_id)
-        task.members.pop(host_id, None)
-        if host_id in task.waiting:
-            task.waiting.remove(host_id)
+        if (gone := task.members.get(host_id)) is not None:
+            task.remove(gone)
+        task.waiting.pop(host_id, None)
         if not task.members:
             task.idle_since = now
         for member in losers:
@@ -152,6 +154,7 @@ class Scheduler:
         if task is not None and not host.seed:
             host.tasks.discard(key)
             self._remove_member(task, host.info.id, now)
+            task.told.pop(host.info.id, None)  # its next pull counts from nothing
 
     # ---------------------------------------------------------------- joining
 
@@ -165,13 +168,12 @@ class Scheduler:
             host.tasks.add(key)
         member.spec, member.pieces, member.error = join.spec, join.pieces, ""
         member.waiting = True
-        if host.info.id not in task.waiting:
-            task.waiting.append(host.info.id)
+        task.waiting[host.info.id] = None
         if task.info is not None and not self._outdated(task, now):
             self._answer_waiting(task, now)
             return
         if (known := self._known_failure(task, join.spec, now)) is not None:
-            task.waiting.remove(host.info.id)
+            del task.waiting[host.info.id]
             self._send([host.info.id], known)
             return
         if not task.seeding:
@@ -191,7 +193,7 @@ class Scheduler:
     def _answer_waiting(self, task: Task, now: float) -> None:
         """Tell all who wait what the task is, and give them neighbours."""
         assert task.info is not None
-        waiting, task.waiting = task.waiting, []
+        waiting, task.waiting = task.waiting, {}
         count = -(-task.info.length // task.info.piece_size)
         digests = bytes(task.digests) if any(task.digests) else b""
         ids = tuple(host for host in waiting if host in task.members)
@@ -253,17 +255,17 @@ class Scheduler:
         member.given_at = now
         # It tells the truth about its links; ours may hold some that never came to be.
         for stale in member.links - set(message.have):
-            if (other := task.members.get(stale)) is not None:
-                other.links.discard(host.info.id)
-        member.links.intersection_update(message.have)
+            part(task, member, stale)
         self._give(task, member, self._settings.degree - len(member.links), now, seed_too=True)
 
     def _holding(self, host: Host, message: msg.Holding, now: float) -> None:
+        if host.seed:
+            return
         for key in message.keys:
-            task = self.roster.tasks.get(key)
-            if task is None:
-                task = self.roster.task(key, now)
-            if host.seed or host.info.id in task.members or not key.startswith("sha"):
+            if not key.startswith("sha"):
+                continue  # a URL's content may have changed
+            task = self.roster.task(key, now)
+            if host.info.id in task.members:
                 continue
             member = Member(host, None, now)
             member.complete, member.waiting = True, False
@@ -297,7 +299,8 @@ class Scheduler:
         task.fresh.clear()
         for host_id in [host for host in task.members if host not in task.waiting]:
             unlink(task, host_id)
-            member = task.members.pop(host_id)
+            member = task.members[host_id]
+            task.remove(member)
             member.host.tasks.discard(task.key)
 
     def _digests(self, host: Host, message: msg.Digests, now: float) -> None:
@@ -344,7 +347,7 @@ class Scheduler:
         asked = _credentials(task.spec)
         if failure.final:
             task.failures[asked] = (now + self._settings.failed_for_s, failure)
-        waiting, task.waiting = task.waiting, []
+        waiting, task.waiting = task.waiting, {}
         retry: TaskSpec | None = None
         for host_id in waiting:
             member = task.members.get(host_id)
@@ -352,14 +355,14 @@ class Scheduler:
                 continue
             if failure.final and _credentials(member.spec) != asked:
                 # Another's rights may be better: let the seed try with them.
-                task.waiting.append(host_id)
+                task.waiting[host_id] = None
                 retry = member.spec
                 continue
             self._send([host_id], failure if failure.final else self._own_way(task, failure))
         if not failure.final:
             # Who pulls already must not wait for pieces that the seed will not bring.
             for host_id, member in task.members.items():
-                if host_id not in waiting and not member.complete and not member.waiting:
+                if not member.complete and not member.waiting:
                     self._send([host_id], self._own_way(task, failure))
         if retry is not None:
             self._start_seed(task, retry, "with other credentials")
@@ -380,14 +383,21 @@ class Scheduler:
     def _progress(self, host: Host, item: msg.TaskProgress) -> None:
         member = self._member_or_seed(host, item.key)
         if member is not None:
-            member.pieces, member.received, member.uploaded = item.pieces, item.received, item.uploaded
+            member.pieces, member.uploaded = item.pieces, item.uploaded
+            self._received(member, item.key, item.received)
+
+    def _received(self, member: Member, key: TaskKey, received: msg.BytesBy) -> None:
+        member.received = received
+        if not member.host.seed:
+            self.roster.count(self.roster.tasks[key], member.host.info.id, received)
 
     def _finished(self, host: Host, message: msg.Finished) -> None:
         task = self.roster.tasks.get(message.key)
         member = self._member_or_seed(host, message.key)
         if task is None or member is None:
             return
-        member.received, member.uploaded = message.received, message.uploaded
+        member.uploaded = message.uploaded
+        self._received(member, message.key, message.received)
         member.seconds, member.bound, member.efficiency = message.seconds, message.bound, message.efficiency
         member.fallback, member.error = message.fallback, message.error
         if host.seed:
@@ -411,9 +421,7 @@ class Scheduler:
         task = self.roster.tasks.get(message.key)
         if host is None or member is None or task is None:
             return
-        member.links.discard(message.peer)
-        if (other := task.members.get(message.peer)) is not None:
-            other.links.discard(reporter.info.id)
+        part(task, member, message.peer)
         if host.seed:
             return  # there is no other; its children go on with the mesh and the source
         weights = {
@@ -430,7 +438,7 @@ class Scheduler:
     def _isolate(self, host: Host, kind: msg.TroubleKind, now: float) -> None:
         """Take `host` away from everybody who has it."""
         self._out.append(Isolated(host.info.id, f"several nodes found it {kind}"))
-        for key in host.tasks:
+        for key in sorted(host.tasks):
             task = self.roster.tasks[key]
             for member in unlink(task, host.info.id):
                 self._send([member.host.info.id], msg.Neighbours(key=key, drop=(host.info.id,)))
@@ -458,10 +466,22 @@ class Scheduler:
             if task.balance_at <= now:
                 self._balance(task, now)
             self._next_tick = min(self._next_tick, task.publish_at, task.balance_at)
+            if task.thinned and now - task.looked_at >= len(task.members) / _LOOKS_PER_S:
+                self._mend(task, now)
             if not task.members and not task.seeding and now - task.idle_since > self._settings.task_idle_s:
                 del self.roster.tasks[key]
                 self._seed_members.pop(key, None)
                 self._out.append(Forgotten(key))
+
+    def _mend(self, task: Task, now: float) -> None:
+        """Give the seed to one of each group that has no way to it any more; it passes the pieces on."""
+        task.thinned = False
+        task.looked_at = now
+        if self.roster.seed is None or task.info is None:
+            return
+        for member in cut_off(task):
+            task.seed_children.add(member.host.info.id)
+            self._give(task, member, self._settings.degree - len(member.links), now, seed_too=True)
 
     # ---------------------------------------------------------------- what others see
 

@@ -77,7 +77,14 @@ class Supernode:
             loop = asyncio.get_running_loop()
             self._tracer.subscribe(self._count, frozenset({"source.read", "run.sent"}))
             self._tracer.subscribe(self._evicted, frozenset({"task.evicted"}))
-            await stack.enter_async_context(self.engine)
+            try:
+                await stack.enter_async_context(self.engine)
+            except OSError as error:
+                raise UsageError(
+                    "the seed's address can't be listened on",
+                    subject=self.settings.peer_listen,
+                    advice=f"{error.strerror}; choose another --peer-listen",
+                ) from error
             self._seed_host = self.engine.host
             self.scheduler.seed_is(self._seed_host, loop.time())
             self.control.start(self._seed_host.id)
@@ -230,16 +237,12 @@ class Supernode:
         return answer(self.stats())
 
     def stats(self) -> tasks.Stats:
-        peers = source = 0
-        for task in self.scheduler.roster.tasks.values():
-            for member in task.members.values():
-                peers += member.received.peers
-                source += member.received.source
+        moved = self.scheduler.roster.moved
         return tasks.Stats(
-            origin_bytes=self._counted["origin"] + source,
+            origin_bytes=self._counted["origin"] + moved.source,
             seed_origin_bytes=self._counted["origin"],
             seed_upload_bytes=self._counted["upload"],
-            p2p_bytes=peers,
+            p2p_bytes=moved.peers,
             peers=self.control.connected,
             tasks=len(self.scheduler.roster.tasks),
             uptime_s=time.monotonic() - self._started,

@@ -33,13 +33,19 @@ _HELLO_S = 10.0
 class _Session:
     """One daemon's WebSocket and what waits to be sent to it."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         self.socket = socket
+        self._transport = transport
         self.queue: asyncio.Queue[bytes] = asyncio.Queue(_QUEUE_LIMIT)
 
     async def write(self) -> None:
         while True:
             await self.socket.send_bytes(await self.queue.get())
+
+    def abort(self) -> None:
+        """End it without a word: who does not read would not hear one."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class Control:
@@ -130,8 +136,14 @@ class Control:
                 session.queue.put_nowait(data)
             except asyncio.QueueFull:
                 self._tracer.emit("session.closed", peer=host, reason="it does not read what it is sent")
-                asyncio.get_running_loop().create_task(session.socket.close(code=1008))
-                self._sessions.pop(host, None)
+                del self._sessions[host]
+                session.abort()
+                # Later, and not now: this is the middle of a decision.
+                asyncio.get_running_loop().call_soon(self._lost, host)
+
+    def _lost(self, host: str) -> None:
+        if host not in self._sessions:
+            self.tell(ev.Lost(host))
 
     def send(self, host: str, message: FromSupernode) -> bool:
         """A message that is not the scheduler's (preheat); whether the host is there."""
@@ -159,7 +171,7 @@ class Control:
             await socket.close(code=1008, message=(str(error) or "no Hello in time").encode()[:120])
             return socket
         host = hello.host.id
-        session = _Session(socket)
+        session = _Session(socket, request.transport)
         old = self._sessions.pop(host, None)
         if old is not None:
             await old.socket.close(code=1001)
@@ -176,8 +188,7 @@ class Control:
             await socket.close(code=1008)
         finally:
             writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError, RuntimeError):
-                await writer
+            await asyncio.gather(writer, return_exceptions=True)
             if self._sessions.get(host) is session:
                 del self._sessions[host]
                 self.tell(ev.Lost(host))

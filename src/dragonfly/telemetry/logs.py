@@ -33,6 +33,7 @@ _LEVELS = {
     "config.reloaded": logging.INFO,
     "config.refused": logging.ERROR,
     "preheat.finished": logging.INFO,
+    "preheat.unwritten": logging.WARNING,
 }
 _QUIET = frozenset({"piece.received", "piece.repeated", "run.sent", "source.read"})
 

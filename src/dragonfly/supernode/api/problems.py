@@ -55,7 +55,10 @@ async def errors_as_problems(request: web.Request, handler: Handler) -> web.Stre
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problem(error.status, error.reason, f"{request.method} {request.path}")
+        told = problem(error.status, error.reason, f"{request.method} {request.path}")
+        if "Allow" in error.headers:
+            told.headers["Allow"] = error.headers["Allow"]
+        return told
     except UsageError as error:
         return problem(400, error.what, str(error))
     except CapacityError as error:
@@ -71,7 +74,8 @@ def guard(token: str, handler: Handler) -> Handler:
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token and not hmac.compare_digest(shown.encode(), token.encode()):
+        # Bytes that are no UTF-8 come as halves of surrogate pairs.
+        if token and not hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode()):
             return problem(401, "Unauthorized", "this call needs 'Authorization: Bearer <api token>'")
         return await handler(request)
 

@@ -97,13 +97,11 @@ def detail_of(task: Task, scheduler: Scheduler) -> TaskDetail:
 
 def _summary(task: Task, scheduler: Scheduler) -> dict[str, object]:
     info = task.info
-    total = BytesBy()
     members = list(task.members.values())
     seed = scheduler.seed_member(task.key)
-    for member in members:
-        total = _sum(total, member.received)
+    total = task.moved
     if seed is not None:
-        total = _sum(total, BytesBy(source=seed.received.source))
+        total = total.plus(BytesBy(source=seed.received.source))
     state = "waiting"
     if info is not None:
         state = "seeding" if task.seeding else "ready"
@@ -123,15 +121,6 @@ def _summary(task: Task, scheduler: Scheduler) -> dict[str, object]:
         "complete_peers": sum(member.complete for member in members),
         "bytes_from": total,
     }
-
-
-def _sum(one: BytesBy, other: BytesBy) -> BytesBy:
-    return BytesBy(
-        source=one.source + other.source,
-        seed=one.seed + other.seed,
-        peers=one.peers + other.peers,
-        cache=one.cache + other.cache,
-    )
 
 
 def _peer(member: Member) -> TaskPeer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -33,6 +32,9 @@ _MANIFEST_LIMIT = 16 * 1024 * 1024
 _URL = re.compile(r"(https?://[^/]+)/v2/(.+)/manifests/([^/]+)")
 _REFERENCE = re.compile(r"([^/]+)/(.+?)(?::([\w][\w.-]{0,127}))?(?:@([a-z0-9]+:[0-9a-f]+))?")
 _TOO_DEEP = 4
+#: The name is older than its registry's host.
+_DOCKER_NAMES = frozenset({"docker.io", "index.docker.io"})
+_DOCKER_HUB = "registry-1.docker.io"
 
 
 class ImageName(NamedTuple):
@@ -73,10 +75,12 @@ class ImageBlobs:
         if (form := _URL.fullmatch(url)) is not None:
             return ImageName(form[1], form[2], form[3])
         if "://" not in url and (form := _REFERENCE.fullmatch(url)) is not None:
-            host = form[1]
-            if "." in host or ":" in host or host == "localhost":
-                scheme = "http" if urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1", "::1") else "https"
-                return ImageName(f"{scheme}://{host}", form[2], form[4] or form[3] or "latest")
+            host, name = form[1], form[2]
+            if host in _DOCKER_NAMES:
+                host, name = _DOCKER_HUB, name if "/" in name else f"library/{name}"
+            if (host_name := _host_name(host)) and ("." in host or ":" in host or host == "localhost"):
+                scheme = "http" if host_name in ("localhost", "127.0.0.1", "::1") else "https"
+                return ImageName(f"{scheme}://{host}", name, form[4] or form[3] or "latest")
         raise UsageError(
             "not an image", subject=url, advice="write https://REGISTRY/v2/NAME/manifests/TAG or REGISTRY/NAME:TAG"
         )
@@ -162,9 +166,12 @@ class _Reader:
         if ":" in reference and str(Digest.of(data, reference.partition(":")[0])) != reference:
             raise IntegrityError("a manifest is not what its digest says", subject=url)
         try:
-            return msgspec.json.decode(data, type=_Manifest)
+            manifest = msgspec.json.decode(data, type=_Manifest)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise SourceError("not an image manifest", subject=url, advice=str(error)) from None
+        if manifest.manifests is None and manifest.config is None and not manifest.layers:
+            raise SourceError("not an image manifest", subject=url, advice="it names no blobs")
+        return manifest
 
     def _get(self, url: str) -> bytes:
         request = SourceRequest(url=url, headers=self.headers | {"Accept": _ACCEPT}, trust=self._trust)
@@ -178,10 +185,18 @@ class _Reader:
         return bytes(body)
 
 
+def _host_name(host: str) -> str:
+    """Of HOST[:PORT]; empty where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def _login(basic: str) -> dict[str, str]:
     """User and password of a Basic header."""
     try:
         user, _, password = base64.b64decode(basic.removeprefix("Basic ")).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not text
         return {}
     return {"user": user, "password": password}

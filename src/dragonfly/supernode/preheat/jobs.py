@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
+import time
 from collections.abc import Callable
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
+from dragonfly.core.digest import Digest
 from dragonfly.core.messages import Pull as PullOrder
 from dragonfly.core.messages import PullDone
-from dragonfly.core.task import TaskSpec
-from dragonfly.errors import DragonflyError, SourceError, UsageError
+from dragonfly.core.task import TaskSpec, canonical_url, shown_url
+from dragonfly.errors import CapacityError, DragonflyError, SourceError, UsageError
 from dragonfly.peer.engine import Engine
 from dragonfly.supernode.control import Control
 from dragonfly.supernode.preheat.image import ImageBlobs
@@ -22,6 +26,10 @@ from dragonfly.telemetry.trace import Tracer
 __all__ = ["Job", "PreheatRequest", "Preheats"]
 
 _BARRIER_S = 3600.0
+_KEPT = 1000
+#: RFC 9110: a token; anything but control characters.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 class PreheatRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -50,10 +58,12 @@ class Job(msgspec.Struct, kw_only=True):
     bytes: int = 0
     nodes: int = 0
     nodes_done: int = 0
+    at: float = 0.0
+    """When it was asked for, in seconds since 1970."""
 
 
 class Preheats:
-    """All jobs of one supernode; they are kept in `state`."""
+    """The last jobs of one supernode, in their order; they are kept in `state`."""
 
     def __init__(
         self, engine: Engine, control: Control, state: State, images: ImageBlobs, tracer: Tracer, streams: int,
@@ -72,11 +82,17 @@ class Preheats:
 
     def load(self) -> None:
         """Jobs of an earlier process; what was running then has failed."""
+        jobs = []
         for key, value in self._state.all("job").items():
-            job = msgspec.json.decode(value, type=Job)
+            try:
+                job = msgspec.json.decode(value, type=Job)
+            except msgspec.DecodeError:
+                self._state.remove("job", key)  # of another release, or spoilt
+                continue
             if job.status in ("WAITING", "RUNNING"):
                 job.status, job.error = "FAILED", "the supernode was stopped in the middle; ask again"
-            self._jobs[key] = job
+            jobs.append(job)
+        self._jobs = {job.id: job for job in sorted(jobs, key=lambda job: job.at)}
 
     def all(self) -> list[Job]:
         return list(self._jobs.values())
@@ -88,12 +104,19 @@ class Preheats:
         """Begin a job; UsageError where it can't be meant so."""
         if isinstance(request.scope, int) and request.scope < 1:
             raise UsageError("scope is a number of nodes", subject=str(request.scope), advice="1 or more, all or seed")
+        for name, value in request.headers.items():
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise UsageError("not a header", subject=repr(name), advice="a name, and a value of one line")
         if request.type == "image":
             self._images.parse(request.url)
         else:
             self._engine.node.sources.for_url(request.url)
-        shown = TaskSpec(url=request.url).shown_url
-        job = Job(id=secrets.token_hex(8), type=request.type, url=shown, scope=request.scope)
+            if not urlsplit(canonical_url(request.url)).netloc:
+                raise UsageError("not a URL", subject=shown_url(request.url), advice="write SCHEME://HOST/PATH")
+        if request.digest:
+            Digest.parse(request.digest)
+        shown = shown_url(request.url)
+        job = Job(id=secrets.token_hex(8), type=request.type, url=shown, scope=request.scope, at=time.time())
         self._jobs[job.id] = job
         task = asyncio.get_running_loop().create_task(self._run(job, request))
         self._tasks.add(task)
@@ -112,9 +135,9 @@ class Preheats:
             if request.scope != "seed":
                 await self._on_nodes(job, specs, request.scope)
             job.status = "SUCCESS"
-        except* DragonflyError as group_error:
+        except* Exception as group_error:  # whatever it was, who asked must not wait for ever
             errors = _flat(group_error)
-            job.status, job.error = "FAILED", "; ".join(sorted({str(error) for error in errors}))
+            job.status, job.error = "FAILED", "; ".join(sorted({_words(error) for error in errors}))
         self._tracer.emit("preheat.finished", job=job.id, url=job.url, status=job.status, error=job.error)
         await self._keep(job)
 
@@ -182,7 +205,21 @@ class Preheats:
             future.set_result(message.error)
 
     async def _keep(self, job: Job) -> None:
-        await asyncio.to_thread(self._state.put, "job", job.id, msgspec.json.encode(job))
+        """Write it down, and let go of the oldest; a place that can't be written stops no preheat."""
+        ended = [old.id for old in self._jobs.values() if old.status in ("SUCCESS", "FAILED")]
+        surplus = ended[: max(0, len(self._jobs) - _KEPT)]
+        for old in surplus:
+            del self._jobs[old]
+
+        def write() -> None:
+            self._state.put("job", job.id, msgspec.json.encode(job))
+            for old in surplus:
+                self._state.remove("job", old)
+
+        try:
+            await asyncio.to_thread(write)
+        except CapacityError as error:
+            self._tracer.emit("preheat.unwritten", job=job.id, reason=str(error))
 
     async def close(self) -> None:
         for task in list(self._tasks):
@@ -190,8 +227,12 @@ class Preheats:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _flat(group: BaseExceptionGroup[DragonflyError]) -> list[DragonflyError]:
-    found: list[DragonflyError] = []
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, DragonflyError) else repr(error)
+
+
+def _flat(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    found: list[Exception] = []
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
             found.extend(_flat(error))

@@ -2,7 +2,7 @@
 
 Values are small and belong to a kind ("task", "job", "secret"). Calls are synchronous and
 short; the supernode makes them in a thread. Every implementation passes
-`dragonfly.testing.conformance.state`.
+`dragonfly.testing.state_conformance`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from dragonfly.errors import CapacityError, UsageError
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["RedisState"]
 
 _PREFIX = "dragonfly"
+#: redis-py takes another path than a number for database 0.
+_ADDRESS = re.compile(r"unix://.+|rediss?://[^/?]+(/\d*)?(\?.*)?")
 
 
 class RedisState:
@@ -26,7 +29,14 @@ class RedisState:
             ) from None
         self._address = address.rpartition("@")[2]
         self._errors = redis.RedisError
-        self._redis: redis.Redis = redis.Redis.from_url(address, socket_timeout=5, socket_connect_timeout=5)
+        try:
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError
+            self._redis: redis.Redis = redis.Redis.from_url(address, socket_timeout=5, socket_connect_timeout=5)
+        except ValueError:
+            raise UsageError(
+                "not a place for state", subject=self._address, advice="write redis://HOST:PORT/DB"
+            ) from None
         try:
             self._redis.ping()
         except redis.RedisError as error:

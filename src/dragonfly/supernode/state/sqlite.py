@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -20,13 +21,15 @@ class SqliteState:
         self._path = path
         self._lock = threading.Lock()
         try:
+            # It holds the secret of the tickets; SQLite gives its journals the rights that the file has.
+            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o600))
+            path.chmod(0o600)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._refused(error) from error
-        path.chmod(0o600)  # it holds the secret of the tickets
 
     def get(self, kind: str, key: str) -> bytes | None:
         row = self._run("SELECT value FROM state WHERE kind = ? AND key = ?", kind, key)
@@ -57,5 +60,5 @@ class SqliteState:
             except sqlite3.Error as error:
                 raise self._refused(error) from error
 
-    def _refused(self, error: sqlite3.Error) -> CapacityError:
+    def _refused(self, error: Exception) -> CapacityError:
         return CapacityError("the state can't be kept", subject=str(self._path), advice=str(error))

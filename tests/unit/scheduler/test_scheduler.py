@@ -1,0 +1,470 @@
+"""The supernode's mind, as dialogues: what is said to it, and what it has done."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dragonfly.core import messages as msg
+from dragonfly.core.messages import BytesBy
+from dragonfly.core.task import TaskSpec
+from dragonfly.scheduler import events as ev
+from dragonfly.scheduler.decisions import Forgotten, Isolated, Send, StartSeed
+from dragonfly.scheduler.settings import SchedulerSettings
+from unit.scheduler.words import BLOB, DIGESTS, PAGE, PIECES, SEED, Talk, a_scheduler, address, described, host, sent
+
+KEY = BLOB.key
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+# ---------------------------------------------------------------- the first, and those who come later
+
+
+def test_the_source_is_read_once_however_many_ask(talk: Talk) -> None:
+    talk.hello("a", "b", "c")
+    talk.pulls("a") << StartSeed(BLOB, "first to ask")
+    talk.pulls("b").quiet()
+    talk.pulls("c").quiet()
+    talk.says("seed", described(sealed=False))
+    told = talk.rest()
+    assert told[0].hosts == ("a", "b", "c")
+    assert talk.pulls("a").rest()[0].hosts == ("a",), "who asks again is told again"
+
+
+def test_all_who_waited_are_told_at_once_and_get_the_seed_and_each_other(talk: Talk) -> None:
+    talk.hello("a", "b")
+    (talk.pulls("a") << StartSeed(BLOB, "first to ask")) >> ev.Heard("b", msg.Join(spec=BLOB))
+    talk.says("seed", described())
+    info = described(ticket=talk.mind.ticket(KEY), peers=1)
+    talk << Send(("a", "b"), info)
+    talk << Send(("a",), msg.Neighbours(key=KEY, add=(address("b"), SEED)))
+    talk << Send(("b",), msg.Neighbours(key=KEY, add=(SEED,)))
+    talk.quiet()
+    assert talk.links("a") == {"b"}
+    assert talk.links("b") == {"a"}
+
+
+def test_a_latecomer_is_told_the_digests_known_so_far(talk: Talk) -> None:
+    talk.hello("a", "b").pulls("a")
+    talk.says("seed", described(sealed=False))
+    talk.says("seed", msg.Digests(key=KEY, first=1, digests=DIGESTS[:32]))
+    talk.rest()
+    talk.pulls("b")
+    told = sent(talk.rest(), "b", msg.TaskInfo)
+    assert [info.digests for info in told] == [bytes(32) + DIGESTS[:32] + bytes(64)]
+
+
+def test_who_has_all_of_it_already_is_given_no_neighbours(talk: Talk) -> None:
+    talk.seed_knows().hello("a", "b")
+    talk.says("a", msg.Join(spec=BLOB, pieces=PIECES))
+    assert sent(rest := talk.rest(), "a", msg.TaskInfo)
+    assert not sent(rest, "a", msg.Neighbours)
+    talk.pulls("b")
+    assert "a" in talk.given("b")
+
+
+def test_an_empty_content_is_complete_for_everybody(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk.rest()
+    talk.says("seed", described(length=0))
+    assert not sent(talk.rest(), "a", msg.Neighbours)
+    assert talk.mind.roster.tasks[KEY].members["a"].complete
+
+
+def test_the_ticket_is_the_same_after_a_restart_and_another_for_each_task() -> None:
+    before, after = a_scheduler(chance=1), a_scheduler(chance=2)
+    assert before.ticket(KEY) == after.ticket(KEY)
+    assert before.ticket(KEY) != before.ticket(PAGE.key)
+
+
+def test_strangers_and_unknown_tasks_are_ignored(talk: Talk) -> None:
+    talk.pulls("nobody").quiet()
+    talk.hello("a")
+    for message in (
+        msg.MoreNeighbours(key=KEY),
+        msg.Trouble(key=KEY, peer="nobody", kind=msg.TroubleKind.SILENT),
+        msg.Progress(tasks=(msg.TaskProgress(key=KEY, pieces=1),)),
+        msg.Leave(key=KEY),
+        msg.Finished(key=KEY, seconds=1.0),
+        msg.PullDone(job="x", key=KEY),
+    ):
+        talk.says("a", message).quiet()
+    assert talk.mind.roster.tasks == {}
+    (talk >> ev.Lost("nobody") >> ev.Evicted(KEY)).quiet()
+
+
+def test_only_the_seed_says_what_a_task_is(talk: Talk) -> None:
+    talk.hello("liar", "a").pulls("a")
+    talk.rest()
+    talk.says("liar", described()).quiet()
+    talk.says("liar", msg.Digests(key=KEY, first=0, digests=DIGESTS)).quiet()
+    talk.says("liar", msg.TaskFailed(key=KEY, reason="no", final=True)).quiet()
+    talk.says("seed", described())
+    assert sent(talk.rest(), "a", msg.TaskInfo)[0].digests == b""
+
+
+# ---------------------------------------------------------------- digests
+
+
+def test_digests_go_out_in_batches_to_those_who_pull(talk: Talk) -> None:
+    talk.hello("a", "b").pulls("a").pulls("b")
+    talk.says("seed", described(sealed=False))
+    talk.done("b").rest()
+    for index in (0, 1, 3):
+        talk.says("seed", msg.Digests(key=KEY, first=index, digests=DIGESTS[:32]))
+    talk.quiet()
+    assert talk.mind.next_deadline() == pytest.approx(0.05)
+    talk.after(0.05)
+    talk >> ev.Tick() << Send(("a",), msg.Digests(key=KEY, first=0, digests=DIGESTS[:32] * 2))
+    talk << Send(("a",), msg.Digests(key=KEY, first=3, digests=DIGESTS[:32]))
+    talk.quiet()
+    assert talk.after(0.05) >> ev.Tick()
+    talk.quiet()
+
+
+def test_sealed_goes_out_at_once_with_what_is_left(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk.says("seed", described(sealed=False))
+    talk.rest()
+    talk.says("seed", msg.Digests(key=KEY, first=2, digests=DIGESTS[:64])).quiet()
+    talk.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    talk << Send(("a",), msg.Digests(key=KEY, first=2, digests=DIGESTS[:64], sealed=True))
+    talk.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    talk << Send(("a",), msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    talk.quiet()
+
+
+def test_digests_behind_the_end_are_not_taken(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk.says("seed", described(sealed=False))
+    talk.rest()
+    talk.says("seed", msg.Digests(key=KEY, first=PIECES - 1, digests=DIGESTS[:64])).quiet()
+    talk.after(1.0)
+    (talk >> ev.Tick()).quiet()
+    assert bytes(talk.mind.roster.tasks[KEY].digests) == bytes(32 * PIECES)
+
+
+# ---------------------------------------------------------------- refusals of the source
+
+
+REFUSED = msg.TaskFailed(key=KEY, reason="the source refused", status=404, final=True)
+
+
+def test_a_final_answer_reaches_all_who_wait_and_those_who_ask_soon_after(talk: Talk) -> None:
+    talk.hello("a", "b", "c").pulls("a").pulls("b")
+    talk.rest()
+    talk.says("seed", REFUSED) << Send(("a",), REFUSED) << Send(("b",), REFUSED)
+    talk.after(2.9).pulls("c") << Send(("c",), REFUSED)
+    talk.quiet()
+    talk.after(0.2).pulls("c") << StartSeed(BLOB, "first to ask")
+
+
+def test_another_with_other_credentials_is_not_refused_unasked(talk: Talk) -> None:
+    keyed = msgspec.structs.replace(BLOB, headers={"Authorization": "Bearer good"})
+    talk.hello("a", "b").pulls("a") << StartSeed(BLOB, "first to ask")
+    talk.pulls("b", keyed).quiet()
+    talk.says("seed", msgspec.structs.replace(REFUSED, status=401))
+    talk << Send(("a",), msgspec.structs.replace(REFUSED, status=401)) << StartSeed(keyed, "with other credentials")
+    talk.quiet()
+    talk.says("seed", described())
+    assert sent(rest := talk.rest(), "b", msg.TaskInfo)
+    assert not sent(rest, "a", msg.TaskInfo)
+
+
+def test_where_the_seed_only_failed_the_nodes_read_the_source_one_after_the_other(talk: Talk) -> None:
+    names = [f"p{number}" for number in range(40)]
+    talk.hello(*names)
+    for name in names:
+        talk.pulls(name)
+    talk.rest()
+    talk.says("seed", msg.TaskFailed(key=KEY, reason="timed out"))
+    waits = [one.message.retry_after for one in talk.rest()]
+    assert len(waits) == 40
+    assert waits[0] < 0.3
+    assert max(waits) <= 5.0 * 1.25
+    assert len({round(wait, 3) for wait in waits}) > 30, "they do not start together"
+
+
+def test_who_pulls_already_hears_too_that_the_seed_brings_no_more(talk: Talk) -> None:
+    talk.hello("a", "b").pulls("a").pulls("b")
+    talk.says("seed", described(sealed=False))
+    talk.done("b").rest()
+    talk.says("seed", msg.TaskFailed(key=KEY, reason="cut off"))
+    told = talk.rest()
+    assert [one.hosts for one in told] == [("a",)]
+    assert not told[0].message.final
+
+
+# ---------------------------------------------------------------- URLs, which may change
+
+
+def test_a_url_is_looked_at_again_after_a_while_and_a_blob_never(talk: Talk) -> None:
+    talk.seed_knows(PAGE).seed_knows(BLOB).hello("a", "b")
+    talk.after(9.0).pulls("a", PAGE)
+    assert not [one for one in talk.rest() if isinstance(one, StartSeed)]
+    talk.after(2.0).pulls("b", PAGE) << StartSeed(PAGE, "to see whether it changed")
+    talk.quiet()
+    talk.after(1000.0).pulls("b", BLOB)
+    assert not [one for one in talk.rest() if isinstance(one, StartSeed)]
+
+
+def test_holders_of_an_old_version_are_no_neighbours_of_newcomers(talk: Talk) -> None:
+    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
+    talk.hello("old", "new").pulls("old", PAGE)
+    talk.done("old", PAGE).rest()
+    talk.after(60.0).pulls("new", PAGE)
+    talk.says("seed", described(PAGE, digests=DIGESTS[::-1], version="2"))
+    assert talk.given("new") == {"seed"}
+    task = talk.mind.roster.tasks[PAGE.key]
+    assert list(task.members) == ["new"]
+    assert bytes(task.digests) == DIGESTS[::-1]
+
+
+def test_the_same_version_keeps_its_members(talk: Talk) -> None:
+    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
+    talk.hello("old", "new").pulls("old", PAGE)
+    talk.done("old", PAGE).rest()
+    talk.after(60.0).pulls("new", PAGE)
+    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
+    assert talk.given("new") == {"old", "seed"}
+
+
+# ---------------------------------------------------------------- comings and goings
+
+
+def test_what_a_node_holds_is_offered_to_others(talk: Talk) -> None:
+    talk.seed_knows().hello("holder", "a")
+    talk.says("holder", msg.Holding(keys=(KEY,))).quiet()
+    talk.pulls("a")
+    assert talk.given("a") == {"holder", "seed"}
+
+
+def test_a_held_url_is_not_believed_and_leaves_no_trace(talk: Talk) -> None:
+    talk.hello("holder")
+    talk.says("holder", msg.Holding(keys=(PAGE.key,))).quiet()
+    assert PAGE.key not in talk.mind.roster.tasks
+
+
+def test_whose_neighbours_have_left_gets_others_at_once(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(20)
+    name = "p10"
+    for gone in sorted(talk.links(name)):
+        if len(talk.links(name)) <= 3:
+            break
+        talk >> ev.Lost(gone)
+    talk.rest()
+    talk >> ev.Lost(min(talk.links(name)))
+    assert talk.given(name)
+    assert len(talk.links(name)) >= 3
+
+
+def test_who_says_hello_again_is_a_new_session_of_the_same_host(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(3)
+    talk.says("p0", msg.Hello(host=host("p0", zone="z")))
+    assert Send(("p0",), msg.Welcome(report_every_s=2.0)) in talk.rest()
+    assert "p0" not in talk.mind.roster.tasks[KEY].members
+    assert talk.mind.roster.hosts["p0"].info.zone == "z"
+    talk.pulls("p0")
+    assert "seed" in talk.given("p0")
+
+
+def test_reports_come_the_more_seldom_the_more_nodes_there_are() -> None:
+    talk = Talk(a_scheduler(SchedulerSettings(reports_per_s=2, report_least_s=1.0)))
+    talk.hello(*(f"p{number}" for number in range(9)))
+    talk.says("x", msg.Hello(host=host("x"))) << Send(("x",), msg.Welcome(report_every_s=11 / 2))
+
+
+def test_a_deleted_task_is_forgotten_by_everybody(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(2)
+    talk.hello("bystander")
+    talk >> ev.Deleted(KEY) << Send(("p0", "p1", "bystander"), msg.Forget(key=KEY)) << Forgotten(KEY)
+    talk.quiet()
+    assert talk.mind.roster.hosts["p0"].tasks == set()
+    talk.pulls("p0") << StartSeed(BLOB, "first to ask")
+
+
+def test_what_the_seed_had_to_delete_is_fetched_for_the_next(talk: Talk) -> None:
+    talk.seed_knows()
+    (talk >> ev.Evicted(KEY)).quiet()
+    talk.hello("a").pulls("a") << StartSeed(BLOB, "first to ask")
+
+
+def test_a_task_without_members_is_forgotten_after_a_while(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(1)
+    talk >> ev.Lost("p0")
+    talk.after(599.0)
+    (talk >> ev.Tick()).quiet()
+    talk.after(2.0) >> ev.Tick() << Forgotten(KEY)
+    assert talk.mind.snapshot() == {"hosts": 1, "tasks": {}}
+
+
+def test_a_task_that_is_being_fetched_is_not_forgotten(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk >> ev.Lost("a")
+    talk.rest()
+    talk.after(10_000.0)
+    (talk >> ev.Tick()).quiet()
+    assert KEY in talk.mind.roster.tasks
+
+
+def test_the_snapshot_counts(talk: Talk) -> None:
+    talk.hello("a", "b", "c").pulls("a")
+    assert talk.mind.snapshot()["tasks"] == {KEY: {"members": 1, "complete": 0, "waiting": 1, "seeding": True}}
+    talk.says("seed", described())
+    talk.done("a").pulls("b")
+    assert talk.mind.snapshot()["tasks"] == {KEY: {"members": 2, "complete": 1, "waiting": 0, "seeding": False}}
+
+
+# ---------------------------------------------------------------- trouble
+
+
+def trouble(peer: str, kind: msg.TroubleKind = msg.TroubleKind.CORRUPT) -> msg.Trouble:
+    return msg.Trouble(key=KEY, peer=peer, kind=kind)
+
+
+def test_one_accuser_isolates_nobody_two_do(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(8)
+    for _ in range(20):
+        talk.says("p1", trouble("p0"))
+    assert not [one for one in talk.rest() if isinstance(one, Isolated)]
+    talk.says("p2", trouble("p0"))
+    rest = talk.rest()
+    assert Isolated("p0", "several nodes found it corrupt") in rest
+    drops = {one.hosts[0] for one in rest if isinstance(one, Send) and one.message.drop == ("p0",)}
+    assert drops
+    assert talk.links("p0") == set()
+    assert all("p0" not in talk.links(f"p{number}") for number in range(1, 8))
+
+
+def test_an_isolated_host_is_given_to_nobody_until_it_is_forgiven(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(3)
+    talk.says("p1", trouble("p0")).says("p2", trouble("p0"))
+    talk.rest()
+    talk.hello("late").pulls("late")
+    assert "p0" not in talk.given("late")
+    talk.after(60.0).hello("later").pulls("later")
+    assert "p0" in talk.given("later")
+
+
+@pytest.mark.parametrize("kind", [msg.TroubleKind.CORRUPT, msg.TroubleKind.SILENT, msg.TroubleKind.UNREACHABLE])
+def test_a_replacement_is_never_the_one_that_was_left(talk: Talk, kind: msg.TroubleKind) -> None:
+    talk.seed_knows()
+    talk.members(3)
+    for seconds in (0.0, 2.0, 2.0):
+        talk.after(seconds).says("p1", trouble("p0", kind))
+        assert "p0" not in talk.given("p1")
+        talk.says("p1", msg.MoreNeighbours(key=KEY, have=("p2",)))
+        assert "p0" not in talk.given("p1")
+        talk.says("p0", msg.MoreNeighbours(key=KEY, have=("p2",)))
+        assert "p1" not in talk.given("p0"), "nor does it come back by the other way"
+    talk.after(60.0).says("p1", msg.MoreNeighbours(key=KEY, have=("p2",)))
+    assert "p0" in talk.given("p1"), "after a while it is given another chance"
+
+
+def test_the_seed_is_never_isolated(talk: Talk) -> None:
+    talk.seed_knows()
+    names = talk.members(4)
+    for name in names * 5:
+        talk.says(name, trouble("seed"))
+    assert not [one for one in talk.rest() if isinstance(one, Isolated)]
+    talk.after(2.0).says("p0", msg.MoreNeighbours(key=KEY))
+    assert "seed" in talk.given("p0")
+
+
+def test_more_neighbours_are_given_at_most_once_a_second(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(10)
+    talk.after(1.0).says("p0", msg.MoreNeighbours(key=KEY))
+    assert talk.given("p0")
+    talk.after(0.5).says("p0", msg.MoreNeighbours(key=KEY)).quiet()
+    talk.after(0.5).says("p0", msg.MoreNeighbours(key=KEY))
+    assert talk.given("p0")
+
+
+def test_links_that_never_came_to_be_are_forgotten(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(5)
+    real = min(talk.links("p0"))
+    before = talk.links("p0").copy()
+    talk.after(1.0).says("p0", msg.MoreNeighbours(key=KEY, have=(real, "seed", "a-stranger")))
+    assert real in talk.links("p0")
+    assert talk.given("p0") >= before - {real}
+    for name in before:
+        assert "p0" in talk.links(name)
+
+
+# ---------------------------------------------------------------- totals
+
+
+def moved(talk: Talk) -> tuple[int, int]:
+    return talk.mind.roster.moved.peers, talk.mind.roster.moved.source
+
+
+def progress(peers: int, source: int = 0) -> msg.Progress:
+    return msg.Progress(tasks=(msg.TaskProgress(key=KEY, pieces=1, received=BytesBy(peers=peers, source=source)),))
+
+
+def test_totals_outlive_members_and_tasks(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(2)
+    talk.says("p0", progress(10)).says("p0", progress(30, 5)).says("p1", progress(7))
+    talk.says("p0", msg.Finished(key=KEY, seconds=1.0, received=BytesBy(peers=40, source=5)))
+    assert moved(talk) == (47, 5)
+    talk.says("p0", msg.Leave(key=KEY)) >> ev.Lost("p1")
+    assert moved(talk) == (47, 5)
+    assert talk.mind.roster.tasks[KEY].moved == BytesBy(peers=47, source=5)
+    talk >> ev.Deleted(KEY)
+    assert moved(talk) == (47, 5)
+
+
+def test_a_node_that_comes_back_in_the_middle_is_not_counted_twice(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(1)
+    talk.says("p0", progress(30)) >> ev.Lost("p0")
+    talk.hello("p0").pulls("p0").says("p0", progress(35))
+    assert moved(talk) == (35, 0)
+
+
+def test_a_second_pull_counts_anew(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(1)
+    talk.says("p0", progress(30)).says("p0", msg.Leave(key=KEY)).pulls("p0").says("p0", progress(40))
+    assert moved(talk) == (70, 0)
+    talk >> ev.Lost("p0")  # restarted: its totals begin at nothing without a Leave
+    talk.hello("p0").pulls("p0").says("p0", progress(5))
+    assert moved(talk) == (75, 0)
+
+
+def test_what_the_seed_reads_is_its_own_part(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk.says("seed", described())
+    talk.says("seed", progress(0, 37))
+    assert moved(talk) == (0, 0)
+    seed = talk.mind.seed_member(KEY)
+    assert seed is not None
+    assert seed.received.source == 37
+
+
+def test_a_failed_pull_says_why_and_gives_nothing(talk: Talk) -> None:
+    talk.seed_knows().hello("bad", "a")
+    talk.pulls("bad").says("bad", msg.Finished(key=KEY, seconds=1.0, error="disk full", fallback="x", bound="disk"))
+    member = talk.mind.roster.tasks[KEY].members["bad"]
+    assert (member.error, member.fallback, member.bound, member.complete) == ("disk full", "x", "disk", False)
+    talk.rest()
+    talk.pulls("a")
+    assert talk.given("a") == {"seed"}
+
+
+def test_specs_never_show_their_credentials(talk: Talk) -> None:
+    talk.hello("a").pulls("a", TaskSpec(url="http://u:pw@h/x?sig=secret", headers={"Authorization": "secret"}))
+    assert "secret" not in repr(talk.rest())
