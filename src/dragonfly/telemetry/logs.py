@@ -8,6 +8,7 @@ import time
 
 import msgspec
 
+from dragonfly.core.text import one_line
 from dragonfly.core.units import format_size
 from dragonfly.telemetry.trace import Event, Tracer
 
@@ -107,9 +108,3 @@ def _sentence(event: Event) -> str:
         text = one_line(value)
         parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
     return " ".join(parts)
-
-
-def one_line(value: object) -> str:
-    """As text in which nothing can begin a line or colour a terminal: what others sent stands in logs."""
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
