@@ -18,6 +18,7 @@ from dragonfly.core import messages as msg
 from dragonfly.core.health import Health
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.scheduler import events as ev
+from dragonfly.scheduler.accounts import Accounts
 from dragonfly.scheduler.decisions import Decision, Forgotten, Isolated, Send, StartSeed
 from dragonfly.scheduler.neighbours import choose, links_seed, unlink
 from dragonfly.scheduler.policies import NearRandom, NeighbourPolicy
@@ -36,6 +37,7 @@ class Scheduler:
         self, settings: SchedulerSettings, rng: Random, secret: bytes, policy: NeighbourPolicy | None = None
     ) -> None:
         self.roster = Roster()
+        self.accounts = Accounts()
         self._settings = settings
         self._rng = rng
         self._secret = secret
@@ -366,6 +368,8 @@ class Scheduler:
         member = self._member_or_seed(host, item.key)
         if member is not None:
             member.pieces, member.received, member.uploaded = item.pieces, item.received, item.uploaded
+            if not host.seed:
+                self.accounts.heard(item.key, host.info.id, item.received)
 
     def _finished(self, host: Host, message: msg.Finished) -> None:
         task = self.roster.tasks.get(message.key)
@@ -377,6 +381,8 @@ class Scheduler:
         member.fallback, member.error = message.fallback, message.error
         if host.seed:
             task.seeding = False
+        else:
+            self.accounts.heard(message.key, host.info.id, message.received)
         if not message.error:
             member.complete = True
             if task.info is not None:
@@ -425,6 +431,7 @@ class Scheduler:
     def _deleted(self, key: TaskKey) -> None:
         task = self.roster.tasks.pop(key, None)
         self._seed_members.pop(key, None)
+        self.accounts.forget(key)
         everyone = tuple(host.info.id for host in self.roster.hosts.values() if not host.seed)
         if everyone:
             self._out.append(Send(everyone, msg.Forget(key=key)))
@@ -445,6 +452,7 @@ class Scheduler:
             if not task.members and not task.seeding and now - task.idle_since > self._settings.task_idle_s:
                 del self.roster.tasks[key]
                 self._seed_members.pop(key, None)
+                self.accounts.forget(key)
                 self._out.append(Forgotten(key))
 
     # ---------------------------------------------------------------- what others see

@@ -179,7 +179,7 @@ class Supernode:
         route.add_get("/metrics", self._render_metrics)
         route.add_get("/openapi.json", self._openapi)
         route.add_get("/", self._console)
-        route.add_get("/api/v1/session", self.control.session)
+        route.add_get("/api/v1/session", guard("", self.control.session))
         route.add_get("/api/v1/tasks", self._list_tasks)
         route.add_get("/api/v1/tasks/{task_id}", self._task)
         route.add_delete("/api/v1/tasks/{task_id}", guard(token, self._delete_task))
@@ -230,16 +230,12 @@ class Supernode:
         return answer(self.stats())
 
     def stats(self) -> tasks.Stats:
-        peers = source = 0
-        for task in self.scheduler.roster.tasks.values():
-            for member in task.members.values():
-                peers += member.received.peers
-                source += member.received.source
+        nodes = self.scheduler.accounts.total
         return tasks.Stats(
-            origin_bytes=self._counted["origin"] + source,
+            origin_bytes=self._counted["origin"] + nodes.source,
             seed_origin_bytes=self._counted["origin"],
             seed_upload_bytes=self._counted["upload"],
-            p2p_bytes=peers,
+            p2p_bytes=nodes.peers,
             peers=self.control.connected,
             tasks=len(self.scheduler.roster.tasks),
             uptime_s=time.monotonic() - self._started,
