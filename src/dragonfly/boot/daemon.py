@@ -15,7 +15,7 @@ import msgspec
 
 import dragonfly
 from dragonfly.boot.host import address_towards, default_data_dir, host_id, prepare_data_dir, resident_bytes
-from dragonfly.config.address import listen_address, supernode_address
+from dragonfly.config.address import advertised_address, listen_address, supernode_address
 from dragonfly.config.load import Loaded
 from dragonfly.config.schema import NodeSettings
 from dragonfly.core.messages import HostInfo
@@ -67,7 +67,7 @@ class DaemonProcess:
         self.engine = Engine(
             host=HostInfo(
                 id=host_id(data_dir),
-                address=node.advertise or _own_address(peer_host, addresses),
+                address=advertised_address(node.advertise) or _own_address(peer_host, addresses),
                 peer_port=peer_port,
                 hostname=socket.gethostname(),
                 zone=node.zone,
