@@ -78,7 +78,16 @@ def setup(level: str = "info", form: str = "text") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # urllib3 warns of each try with the path and the query, secrets too; the last failure is told by us.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_not_of_strangers)
     logger.setLevel(level.upper())
+
+
+def _not_of_strangers(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP is answered 400; a traceback for each would let anybody fill the log."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__module__ != "aiohttp.http_exceptions"
 
 
 def log_events(tracer: Tracer) -> None:
