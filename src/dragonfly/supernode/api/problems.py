@@ -11,7 +11,7 @@ from aiohttp import web
 
 from dragonfly.errors import CapacityError, DragonflyError, SourceError, UsageError
 
-__all__ = ["Problem", "answer", "errors_as_problems", "guard", "problem", "read"]
+__all__ = ["Problem", "answer", "errors_as_problems", "from_elsewhere", "guard", "problem", "read"]
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -67,12 +67,20 @@ async def errors_as_problems(request: web.Request, handler: Handler) -> web.Stre
 
 
 def guard(token: str, handler: Handler) -> Handler:
-    """Let only callers with the API token through, where there is one."""
+    """Let only callers with the API token through, where there is one, and no page of another site."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
+        if from_elsewhere(request):
+            return problem(403, "Forbidden", "a page of another site may not call this")
         shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token and not hmac.compare_digest(shown.encode(), token.encode()):
             return problem(401, "Unauthorized", "this call needs 'Authorization: Bearer <api token>'")
         return await handler(request)
 
     return guarded
+
+
+def from_elsewhere(request: web.Request) -> bool:
+    """Whether a browser sends it for a page that is not ours."""
+    origin = request.headers.get("Origin")
+    return origin is not None and origin.partition("://")[2] != request.host

@@ -22,6 +22,8 @@ from dragonfly.telemetry.trace import Tracer
 __all__ = ["Job", "PreheatRequest", "Preheats"]
 
 _BARRIER_S = 3600.0
+#: Jobs that have ended and are still shown; the oldest go.
+_MOST_ENDED = 1000
 
 
 class PreheatRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +94,7 @@ class Preheats:
             self._images.parse(request.url)
         else:
             self._engine.node.sources.for_url(request.url)
+            _ = self._file(request).key  # a digest or a port that is none is told at once
         shown = TaskSpec(url=request.url).shown_url
         job = Job(id=secrets.token_hex(8), type=request.type, url=shown, scope=request.scope)
         self._jobs[job.id] = job
@@ -123,15 +126,16 @@ class Preheats:
             return await self._images.resolve(
                 request.url, request.headers, tuple(request.platforms), self._trust(request.url)
             )
-        return [
-            TaskSpec(
-                url=request.url,
-                headers=request.headers,
-                digest=request.digest,
-                filters=tuple(request.filters),
-                trust=self._trust(request.url),
-            )
-        ]
+        return [self._file(request)]
+
+    def _file(self, request: PreheatRequest) -> TaskSpec:
+        return TaskSpec(
+            url=request.url,
+            headers=request.headers,
+            digest=request.digest,
+            filters=tuple(request.filters),
+            trust=self._trust(request.url),
+        )
 
     async def _on_seed(self, job: Job, spec: TaskSpec) -> None:
         async with self._streams, await self._engine.open(spec) as pull:
@@ -183,6 +187,10 @@ class Preheats:
 
     async def _keep(self, job: Job) -> None:
         await asyncio.to_thread(self._state.put, "job", job.id, msgspec.json.encode(job))
+        ended = [one.id for one in self._jobs.values() if one.status in ("SUCCESS", "FAILED")]
+        for job_id in ended[: max(0, len(ended) - _MOST_ENDED)]:
+            del self._jobs[job_id]
+            await asyncio.to_thread(self._state.remove, "job", job_id)
 
     async def close(self) -> None:
         for task in list(self._tasks):

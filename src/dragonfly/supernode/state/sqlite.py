@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -20,13 +21,13 @@ class SqliteState:
         self._path = path
         self._lock = threading.Lock()
         try:
+            _make_private(path)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(_SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._refused(error) from error
-        path.chmod(0o600)  # it holds the secret of the tickets
 
     def get(self, kind: str, key: str) -> bytes | None:
         row = self._run("SELECT value FROM state WHERE kind = ? AND key = ?", kind, key)
@@ -57,5 +58,13 @@ class SqliteState:
             except sqlite3.Error as error:
                 raise self._refused(error) from error
 
-    def _refused(self, error: sqlite3.Error) -> CapacityError:
+    def _refused(self, error: Exception) -> CapacityError:
         return CapacityError("the state can't be kept", subject=str(self._path), advice=str(error))
+
+
+def _make_private(path: Path) -> None:
+    """It holds the secret of the tickets. SQLite gives the files beside it the bits that this one has."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if file.exists():
+            file.chmod(0o600)
