@@ -15,6 +15,7 @@ import pytest
 from dragonfly.boot.supernode import SupernodeProcess
 from dragonfly.config.load import load
 from dragonfly.config.schema import SUPERNODE
+from dragonfly.core.digest import piece_digest
 from dragonfly.core.messages import (
     BytesBy,
     Digests,
@@ -128,13 +129,17 @@ async def test_a_nodes_word_about_a_tasks_digests_is_not_the_seeds(start: Start)
         assert info.length == len(DATA)
         await socket.send_bytes(encode(Digests(key=spec.key, first=0, digests=bytes(32), sealed=True)))
         await socket.send_bytes(encode(TaskFailed(key=spec.key, reason="no", final=True)))
+        async with asyncio.timeout(10):
+            while (await supernode.api(f"tasks/{spec.key}"))["state"] != "ready":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         other = await supernode.join(name="n2")
         await other.send_bytes(encode(Join(spec=spec)))
         assert isinstance(from_supernode(await other.receive_bytes(timeout=10)), Welcome)
         again = from_supernode(await other.receive_bytes(timeout=10))
         assert isinstance(again, TaskInfo)
         assert again.length == len(DATA)
-        assert any(again.digests)
+        layout = range(0, len(DATA), again.piece_size)
+        assert again.digests == b"".join(piece_digest(DATA[at : at + again.piece_size]) for at in layout)
         await socket.close()
         await other.close()
 
@@ -236,3 +241,20 @@ async def test_what_it_keeps_is_for_its_own_user_to_read(start: Start, tmp_path:
     }  # fmt: skip
     assert wide == {"host-id"}
     assert (tmp_path / "sn" / "state.db-wal").exists()
+
+
+async def test_a_url_that_changed_is_read_again_for_the_next_node(start: Start) -> None:
+    with Origin() as origin:
+        supernode = await start()
+        for number, length in enumerate((1000, 1000, 2000)):
+            spec = TaskSpec(url=origin.serve("/f", bytes([number]) * length, etag=f'"{number}"'))
+            socket = await supernode.join(name=f"n{number}")
+            assert isinstance(from_supernode(await socket.receive_bytes(timeout=10)), Welcome)
+            await socket.send_bytes(encode(Join(spec=spec)))
+            info = from_supernode(await socket.receive_bytes(timeout=10))
+            assert isinstance(info, TaskInfo)
+            assert (info.length, number) == (length, number)
+            await socket.close()
+            await asyncio.sleep(0.15)
+        assert len({one.target for one in origin.asked("/f", "GET")}) == 1
+        assert origin.sent_bytes == 4000
