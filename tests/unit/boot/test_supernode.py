@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -258,3 +259,15 @@ async def test_a_url_that_changed_is_read_again_for_the_next_node(start: Start) 
             await asyncio.sleep(0.15)
         assert len({one.target for one in origin.asked("/f", "GET")}) == 1
         assert origin.sent_bytes == 4000
+
+
+@pytest.mark.parametrize("digest", ["nope:1", "md5:" + "0" * 32, "sha256:" + "0" * 64])
+async def test_an_image_whose_index_names_what_it_is_not_fails(start: Start, digest: str) -> None:
+    with Origin() as origin:
+        supernode = await start()
+        index = {"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [{"digest": digest, "size": 2}]}
+        origin.serve("/v2/a/manifests/v1", json.dumps(index).encode())
+        origin.serve(f"/v2/a/manifests/{digest}", b"{}")
+        status, error = await supernode.preheated(type="image", url=origin.url("/v2/a/manifests/v1"))
+        assert status == 201
+        assert "digest" in error

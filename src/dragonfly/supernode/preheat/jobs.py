@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Literal
@@ -20,6 +21,8 @@ from dragonfly.supernode.state.base import State
 from dragonfly.telemetry.trace import Tracer
 
 __all__ = ["Job", "PreheatRequest", "Preheats"]
+
+logger = logging.getLogger("dragonfly")
 
 _BARRIER_S = 3600.0
 #: Jobs that have ended and are still shown; the oldest go.
@@ -118,6 +121,9 @@ class Preheats:
         except* DragonflyError as group_error:
             errors = _flat(group_error)
             job.status, job.error = "FAILED", "; ".join(sorted({str(error) for error in errors}))
+        except* Exception as group_error:  # the top of a task: a job that has ended never looks as if it ran
+            logger.exception("a preheat ended by a fault of ours")
+            job.status, job.error = "FAILED", f"a fault of the supernode: {group_error.exceptions[0]!r}"
         self._tracer.emit("preheat.finished", job=job.id, url=job.url, status=job.status, error=job.error)
         await self._keep(job)
 
