@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -71,8 +72,8 @@ def _run(console: Console, folder: Path, options: argparse.Namespace) -> int:
                 lambda _n, p: pull_file(origin.url, "/files/model", digest, p),
             ),
         ]  # fmt: skip
-        console.print("starting a supernode and the daemons")
-        with Swarm(folder, options.nodes, origin.url) as swarm:
+        console.print("starting a supernode with an uplink like the registry's, and a daemon for each node")
+        with Swarm(folder, options.nodes, origin.url, options.rate) as swarm:
             phases += _by_dragonfly(round_, swarm, image, digest, folder, options.file_size)
             swarm.check()
     phases.sort(key=lambda phase: phase.what != "image")
@@ -106,10 +107,17 @@ def _by_dragonfly(round_: _Round, swarm: Swarm, image: Image, digest: str, folde
     def file_through(name: str, progress: Progress) -> None:
         dfget(f"{round_.origin.url}/files/model", folder / f"{name}.model", digest, nodes[name], progress)
 
-    return [
-        round_.run("image", "Dragonfly", image.blob_bytes, image_through),
-        round_.run("file", "Dragonfly", size, file_through),
-    ]
+    def run(what: str, size: int, pull: Callable[[str, Progress], None]) -> Phase:
+        before = _from_peers(swarm)
+        phase = round_.run(what, "Dragonfly", size, pull)
+        return replace(phase, peer_bytes=_from_peers(swarm) - before)
+
+    return [run("image", image.blob_bytes, image_through), run("file", size, file_through)]
+
+
+def _from_peers(swarm: Swarm) -> int:
+    """Bytes that the nodes had from each other so far, by their own metrics."""
+    return sum(node.received_from().get("peers", 0) for node in swarm.nodes)
 
 
 class _Round:

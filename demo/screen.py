@@ -25,6 +25,8 @@ class Phase:
     seconds: tuple[float, ...]
     origin_bytes: int
     verified: int
+    peer_bytes: int | None = None
+    """Of what all nodes got, how much came from each other; None where it is not known."""
 
     @property
     def copies(self) -> float:
@@ -60,5 +62,13 @@ def table(phases: Sequence[Phase], nodes: Sequence[str]) -> Table:
     made.add_row("size", *(format_size(phase.size) for phase in phases))
     made.add_row("origin sent", *(format_size(phase.origin_bytes) for phase in phases))
     made.add_row("that is", *(f"{phase.copies:.2f} ×" for phase in phases))
+    if any(phase.peer_bytes is not None for phase in phases):
+        made.add_row("node to node", *(_share(phase) for phase in phases))
     made.add_row("digests verified", *(f"{phase.verified} of {len(nodes)}" for phase in phases))
     return made
+
+
+def _share(phase: Phase) -> str:
+    if phase.peer_bytes is None:
+        return "none"
+    return f"{phase.peer_bytes / (phase.size * len(phase.seconds)):.0%}"

@@ -18,7 +18,7 @@ from typing import Self
 COMMANDS = Path(sys.executable).parent
 _START_LIMIT_S = 30.0
 _PR_SET_PDEATHSIG = 1
-_RECEIVED = re.compile(r"^dragonfly_received_bytes_total\{.*\} (\S+)$", re.MULTILINE)
+_RECEIVED = re.compile(r'^dragonfly_received_bytes_total\{origin="(\w+)"\} (\S+)$', re.MULTILINE)
 _libc = ctypes.CDLL(None)
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -28,9 +28,12 @@ class SwarmError(RuntimeError):
 
 
 class Swarm:
-    """`supernode` and `count` × `dfdaemon` in front of one registry. All of them end with the `with`."""
+    """`supernode` and `count` × `dfdaemon` in front of one registry. All of them end with the `with`.
 
-    def __init__(self, folder: Path, count: int, registry: str) -> None:
+    The supernode sends at most `rate` bytes/s, so that nodes must give to each other.
+    """
+
+    def __init__(self, folder: Path, count: int, registry: str, rate: int) -> None:
         ports = free_ports(2 + 2 * count)
         self._folder, self._ends = folder, contextlib.ExitStack()
         control, seed = ports[:2]
@@ -40,6 +43,7 @@ class Swarm:
             "supernode": [
                 "--listen", self.supernode, "--peer-listen", f"127.0.0.1:{seed}",
                 "--advertise", "127.0.0.1", "--data-dir", str(folder / "supernode"),
+                "--upload-limit", str(rate),
             ]
         }  # fmt: skip
         self._health = {"supernode": f"http://{self.supernode}/healthz"}
@@ -107,9 +111,13 @@ class Node:
 
     def received(self) -> int:
         """Verified bytes that the daemon got from anywhere since its start, by its own metrics."""
+        return sum(self.received_from().values())
+
+    def received_from(self) -> dict[str, int]:
+        """The same by where they came from: seed, peers or source."""
         with _direct.open(f"{self.url}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        return int(sum(float(value) for value in _RECEIVED.findall(text)))
+        return {origin: int(float(value)) for origin, value in _RECEIVED.findall(text)}
 
 
 def free_ports(count: int) -> list[int]:

@@ -41,8 +41,9 @@ COUNT = st.integers(0, 2**63 - 1)
 SECONDS = st.floats(0, 1e9)
 HEADERS = st.dictionaries(TEXT, TEXT, max_size=3)
 BYTES_BY = st.builds(BytesBy, source=COUNT, seed=COUNT, peers=COUNT, cache=COUNT)
+HOST_ID = st.text("".join(map(chr, range(0x21, 0x7F))).replace("#", ""), min_size=1, max_size=128)
 SPEC = st.builds(TaskSpec, url=TEXT, digest=TEXT, headers=HEADERS, tag=TEXT, trust=TEXT)
-HOST = st.builds(HostInfo, id=TEXT, address=TEXT, peer_port=st.integers(0, 65535), zone=TEXT)
+HOST = st.builds(HostInfo, id=HOST_ID, address=TEXT, peer_port=st.integers(0, 65535), zone=TEXT)
 PEER = st.builds(PeerAddress, TEXT, TEXT, st.integers(0, 65535), st.booleans())
 SEED_WORDS = [
     st.builds(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +18,7 @@ import msgspec
 
 import dragonfly
 from dragonfly.boot.host import address_towards, default_data_dir, host_id, prepare_data_dir, resident_bytes
-from dragonfly.config.address import listen_address, supernode_address
+from dragonfly.config.address import advertised_address, listen_address, supernode_address
 from dragonfly.config.load import Loaded
 from dragonfly.config.schema import NodeSettings
 from dragonfly.core.messages import HostInfo
@@ -67,7 +70,7 @@ class DaemonProcess:
         self.engine = Engine(
             host=HostInfo(
                 id=host_id(data_dir),
-                address=node.advertise or _own_address(peer_host, addresses),
+                address=advertised_address(node.advertise) or _own_address(peer_host, addresses),
                 peer_port=peer_port,
                 hostname=socket.gethostname(),
                 zone=node.zone,
@@ -92,6 +95,8 @@ class DaemonProcess:
         metrics.gauge(
             "dragonfly_supernode_connected", "1 while a supernode can be reached.", lambda: float(tracker.connected)
         )
+        if not (faces.ca_cert or node.idle_exit):
+            _make_ca_apart(data_dir / "ca")
         self.daemon = Daemon(
             faces, engine=self.engine, data_dir=data_dir, tracer=tracer, metrics=metrics, history=history
         )
@@ -137,6 +142,25 @@ class DaemonProcess:
         while not self._idle_exit or quiet < self._idle_exit:
             await asyncio.sleep(_IDLE_LOOK_S)
             quiet = 0.0 if self.engine.busy else quiet + _IDLE_LOOK_S
+
+
+def _make_ca_apart(directory: Path) -> None:
+    """Have a child make the CA at the first start: what makes keys stays in memory, 11 MB for a thing done once.
+
+    Where that fails, the daemon does it itself, and says what is wrong.
+    """
+    if (directory / "ca.crt").exists():
+        return
+    code = (
+        "import sys, pathlib; from dragonfly.daemon.ca import CertificateAuthority;"
+        "CertificateAuthority(pathlib.Path(sys.argv[1]))"
+    )
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        quiet = subprocess.DEVNULL
+        subprocess.run(
+            [sys.executable, "-c", code, str(directory)],
+            stdin=quiet, stdout=quiet, stderr=quiet, timeout=20, check=False,
+        )  # fmt: skip
 
 
 def _own_address(listen: str, supernodes: list[SupernodeAddress]) -> str:

@@ -22,13 +22,23 @@ def default_data_dir(program: str) -> Path:
 
 
 def prepare_data_dir(path: Path) -> Path:
-    """Make it; UsageError where that can't be done."""
+    """Make it; UsageError where that can't be done, or where what lies in it is another user's.
+
+    Whoever may write to a folder that others share could have put a store or a CA of their own there.
+    """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        strange = [found for found in path.iterdir() if found.lstat().st_uid not in (0, os.geteuid())]
     except OSError as error:
         raise UsageError(
             "the data directory can't be made", subject=str(path), advice=f"{error.strerror}; choose --data-dir"
         ) from None
+    if strange:
+        raise UsageError(
+            "the data directory holds another user's files",
+            subject=str(strange[0]),
+            advice="choose another --data-dir, or chown it",
+        )
     return path.absolute()
 
 

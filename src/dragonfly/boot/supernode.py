@@ -15,7 +15,7 @@ import msgspec
 
 import dragonfly
 from dragonfly.boot.host import address_towards, default_data_dir, host_id, prepare_data_dir, resident_bytes
-from dragonfly.config.address import listen_address
+from dragonfly.config.address import advertised_address, listen_address
 from dragonfly.config.load import Loaded
 from dragonfly.core.messages import HostInfo
 from dragonfly.errors import UsageError
@@ -72,7 +72,7 @@ class SupernodeProcess:
         )
         host = HostInfo(
             id=f"seed-{host_id(data_dir)}",
-            address=settings.advertise or _own_address(peer_host),
+            address=advertised_address(settings.advertise) or _own_address(peer_host),
             peer_port=peer_port,
             hostname=socket.gethostname(),
             zone=settings.zone,

@@ -17,6 +17,7 @@ import msgspec
 from dragonfly import __version__
 from dragonfly.cli.exits import Exit, exit_for
 from dragonfly.cli.options import load_from, settings_options
+from dragonfly.cli.say import say
 from dragonfly.config.schema import DFGET, GetSettings, LogSettings
 from dragonfly.core.task import INSECURE, TaskSpec, shown_url
 from dragonfly.core.units import parse_duration
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _AT_ONCE = 4
+_STDOUT = 1
+#: Where standard output is a file, /dev/stdout is a link to it: replaced by a rename, it would be another file.
+_STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _RANGE = re.compile(r"(\d+)-(\d*)")
 
 
@@ -36,7 +40,10 @@ _RANGE = re.compile(r"(\d+)-(\d*)")
 @click.version_option(__version__, prog_name="dfget")
 @click.argument("url")
 @click.option(
-    "-o", "--output", metavar="PATH", help="the file to make, or a folder to put it in  [its name in the URL]"
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="the file to make, a folder to put it in, or - for standard output  [its name in the URL]",
 )
 @click.option("--digest", default="", metavar="sha256:HEX", help="what the content must be")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="sent to the source")
@@ -81,7 +88,7 @@ def command(**values: Any) -> int:
         try:
             return _all_below(client, wanted, values) if values["recursive"] else _one(client, wanted, values)
         except KeyboardInterrupt:
-            click.echo(f"dfget: interrupted, nothing half done is left: {shown_url(wanted.url)}; try again", err=True)
+            say(f"dfget: interrupted, nothing half done is left: {shown_url(wanted.url)}; try again")
             return Exit.INTERRUPTED
 
 
@@ -107,6 +114,8 @@ def _wanted(values: dict[str, Any], settings: GetSettings) -> Wanted:
     start, end = _span(values["wanted_range"])
     if values["recursive"] and (values["digest"] or values["wanted_range"]):
         raise UsageError("--digest and --range are about one file", advice="leave them out with --recursive")
+    if values["output"] == "-" and (values["recursive"] or values["as_json"]):
+        raise UsageError("standard output takes one file and nothing else", advice="leave --recursive and --json out")
     wanted = Wanted(
         url=values["url"],
         digest=values["digest"],
@@ -156,23 +165,24 @@ def _trust(values: dict[str, Any]) -> str:
 
 
 def _one(client: Client, wanted: Wanted, values: dict[str, Any]) -> int:
-    path = _target(wanted.url, values["output"])
+    path: Path | int = _STDOUT if values["output"] in _STDOUT_NAMES else _target(wanted.url, values["output"])
+    shown = Path("-") if isinstance(path, int) else path
     try:
-        result = _get(client, wanted, path, values)
+        result = _get(client, wanted, path, values, shown.name)
     except DragonflyError as error:
-        _say_failure(error, wanted.url, path, values)
+        _say_failure(error, wanted.url, shown, values)
         return exit_for(error)
     if values["as_json"]:
-        _print(_told(result, path))
+        _print(_told(result, shown))
     else:
-        click.echo(f"dfget: {path}: {result.line()}", err=True)
+        say(f"dfget: {shown}: {result.line()}")
     return Exit.DONE
 
 
-def _get(client: Client, wanted: Wanted, path: Path, values: dict[str, Any]) -> Result:
+def _get(client: Client, wanted: Wanted, path: Path | int, values: dict[str, Any], name: str) -> Result:
     from dragonfly.cli.progress import shown
 
-    with shown(path.name, not values["no_progress"] and not values["recursive"]) as bar:
+    with shown(name, not values["no_progress"] and not values["recursive"]) as bar:
         return client.get(wanted, path, moved=bar.moved)
 
 
@@ -188,10 +198,10 @@ def _all_below(client: Client, wanted: Wanted, values: dict[str, Any]) -> int:
         one = msgspec.structs.replace(wanted, url=url)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            result = _get(client, one, path, values)
+            result = _get(client, one, path, values, path.name)
         except OSError as error:
             statuses.append(Exit.FAILED)
-            click.echo(f"dfget: {path}: {error.strerror}", err=True)
+            say(f"dfget: {path}: {error.strerror}")
         except DragonflyError as error:
             if client.given_up:
                 return
@@ -204,7 +214,7 @@ def _all_below(client: Client, wanted: Wanted, values: dict[str, Any]) -> int:
                 if values["as_json"]:
                     _print(_told(result, path))
                 else:
-                    click.echo(f"dfget: {path}: {result.line()}", err=True)
+                    say(f"dfget: {path}: {result.line()}")
 
     client.daemon()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -221,7 +231,7 @@ def _all_below(client: Client, wanted: Wanted, values: dict[str, Any]) -> int:
             raise
     bad = [status for status in statuses if status != Exit.DONE]
     if not values["as_json"]:
-        click.echo(f"dfget: {len(statuses) - len(bad)} of {len(statuses)} files to {folder}", err=True)
+        say(f"dfget: {len(statuses) - len(bad)} of {len(statuses)} files to {folder}")
     return bad[0] if bad else Exit.DONE
 
 
@@ -263,7 +273,7 @@ def _say_failure(error: DragonflyError, url: str, path: Path, values: dict[str, 
         told = {"status": "failed", "path": str(path), "url": shown, "exit": int(exit_for(error))}
         _print(told | {"error": error.what, "kind": type(error).__name__, "advice": error.advice})
     text = str(error) if shown in str(error) else f"{error} ({shown})"
-    click.echo(f"dfget: {text}", err=True)
+    say(f"dfget: {text}")
 
 
 def _print(told: dict[str, Any]) -> None:

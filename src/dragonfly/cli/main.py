@@ -11,6 +11,7 @@ import click
 
 from dragonfly import __version__
 from dragonfly.cli.exits import Exit, exit_for
+from dragonfly.cli.say import say
 from dragonfly.errors import DragonflyError
 
 __all__ = ["dfdaemon", "dfget", "dragonfly", "supernode"]
@@ -67,7 +68,7 @@ def run(command: Callable[[], click.Command], name: str) -> None:
         error.show()
         sys.exit(Exit.USAGE)
     except DragonflyError as error:
-        click.echo(f"{name}: {error}", err=True)
+        say(f"{name}: {error}")
         sys.exit(exit_for(error))
     except KeyboardInterrupt:
         click.echo(f"{name}: interrupted", err=True)

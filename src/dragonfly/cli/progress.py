@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from dragonfly.core.text import one_line
 from dragonfly.core.units import format_duration, format_rate, format_size
 from dragonfly.peer.report import format_share
 from dragonfly.wire.local import Moved, Opened
@@ -48,9 +49,11 @@ class Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+        # No markup: a file's name may look like it.
+        name_column = TextColumn("{task.description}", markup=False)
+        columns = (name_column, BarColumn(), TextColumn("{task.fields[words]}", markup=False))
         self._progress: Progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task: TaskID = self._progress.add_task(name, total=None, words="asks for it")
+        self._task: TaskID = self._progress.add_task(one_line(name), total=None, words="asks for it")
 
     def moved(self, opened: Opened, moved: Moved) -> None:
         left = (moved.total - moved.done) / moved.rate if moved.rate > 0 else 0.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dragonfly.core.text import one_line
 from dragonfly.core.units import format_duration, format_rate, format_size, parse_duration
 from dragonfly.errors import UsageError
 from dragonfly.peer.report import format_share
@@ -60,6 +61,7 @@ class _Rates:
 
 def _table(daemon: LocalDaemon, rates: _Rates) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     status = daemon.status()
     if status is None:
@@ -83,6 +85,6 @@ def _table(daemon: LocalDaemon, rates: _Rates) -> Table:
             " ".join(f"{name} {format_share(part, total)}" for name, part in shares if part),
             format_size(line.uploaded) if line.uploaded else "",
             str(line.peers or ""),
-            line.error or line.fallback or line.url,
+            Text(one_line(line.error or line.fallback or line.url)),  # no markup: it is what others sent
         )
     return table

@@ -7,12 +7,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from dragonfly.client.local import LocalDaemon
 from dragonfly.core.digest import Digest
-from dragonfly.core.task import TaskSpec
+from dragonfly.core.task import TaskSpec, ascii_url
 from dragonfly.errors import StoppedError, UnsizedError, UsageError
 from dragonfly.wire.local import DownloadRequest, Moved, Opened, Status, TaskLine
 
@@ -53,7 +54,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise UsageError("not a range", subject=f"{self.start}-{self.end}", advice="the end lies behind the start")
         spec = TaskSpec(
-            url=self.url,
+            url=ascii_url(self.url),
             digest=self.digest,
             headers=dict(self.headers),
             filters=tuple(self.filters),
@@ -104,20 +105,28 @@ class Client:
             self._found = private_daemon(own, self._supernodes, self._seed_time_s)
         return self._found
 
-    def get(self, wanted: Wanted, path: Path, *, moved: Callable[[Opened, Moved], object] | None = None) -> Result:
-        """Fetch to `path`, which appears whole and verified or not at all. Raises `dragonfly.errors`."""
+    def get(
+        self, wanted: Wanted, path: Path | int, *, moved: Callable[[Opened, Moved], object] | None = None
+    ) -> Result:
+        """Fetch to `path`, which appears whole and verified or not at all; an open descriptor, a pipe
+        or a device gets the bytes when they are all there. Raises `dragonfly.errors`."""
         from dragonfly.client.fetch import fetch
 
         request = wanted.request()
+        if urlsplit(request.spec.url).scheme == "file":
+            return self._straight(request, path, "")
         try:
             return fetch(self.daemon(), request, path, moved=moved)
         except UnsizedError as error:
             whole = wanted.start == 0 and wanted.end is None
             if not whole or not wanted.back_to_source or wanted.pattern == "cdn":
                 raise
-            from dragonfly.client.straight import fetch_straight
+            return self._straight(request, path, error.what)
 
-            return fetch_straight(request.spec, path, error.what, rate=wanted.rate, moved=self._still_wanted)
+    def _straight(self, request: DownloadRequest, path: Path | int, reason: str) -> Result:
+        from dragonfly.client.straight import fetch_straight
+
+        return fetch_straight(request, path, reason, moved=self._still_wanted)
 
     def stream(self, wanted: Wanted) -> Generator[bytes, None, None]:
         """The content in order, each part verified, while the rest still comes. Closing it gives the download up.
@@ -167,7 +176,7 @@ class AsyncClient:
         self._client = Client(data_dir, supernodes=supernodes, seed_time_s=seed_time_s)
 
     async def get(
-        self, wanted: Wanted, path: Path, *, moved: Callable[[Opened, Moved], object] | None = None
+        self, wanted: Wanted, path: Path | int, *, moved: Callable[[Opened, Moved], object] | None = None
     ) -> Result:
         """As `Client.get`; `moved` is called in the event loop."""
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ __all__ = ["fetch", "stream"]
 def fetch(
     daemon: LocalDaemon,
     request: DownloadRequest,
-    target: Path,
+    target: Path | int,
     *,
     moved: Callable[[Opened, Moved], object] | None = None,
 ) -> Result:
@@ -43,7 +43,9 @@ def fetch(
                 case Ended() if opened is not None:
                     end = opened.length if request.end is None else min(request.end, opened.length)
                     _bring(daemon, opened, told, fd, request, end)
-                    return msgspec.json.decode(told.result, type=Result)
+                    result = msgspec.json.decode(told.result, type=Result)
+                    part = end - request.start
+                    return result if part == opened.length else msgspec.structs.replace(result, part=part)
     raise DragonflyError("the daemon ended without a result", subject=request.spec.shown_url, advice="see its log")
 
 

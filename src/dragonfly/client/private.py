@@ -31,7 +31,7 @@ def private_daemon(base: Path, supernodes: tuple[str, ...], seed_time_s: float) 
     named = hashlib.sha256(",".join(supernodes).encode()).hexdigest()[:8] if supernodes else "alone"
     folder = base / "dfget" / named
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             "the data directory can't be made", subject=str(folder), advice=f"{error.strerror}; choose --data-dir"

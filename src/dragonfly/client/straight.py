@@ -1,4 +1,5 @@
-"""Content that can't be shared, since its source does not say how long it is: read from there by this process."""
+"""Content that is not shared: a source that does not say how long it is, and this machine's own files. Read by this
+process, with its own rights."""
 
 from __future__ import annotations
 
@@ -10,29 +11,34 @@ from pathlib import Path
 from dragonfly.core.digest import Digest
 from dragonfly.core.messages import BytesBy
 from dragonfly.core.rate import TokenBucket
-from dragonfly.core.task import TaskSpec
 from dragonfly.errors import IntegrityError
 from dragonfly.peer.report import Result
 from dragonfly.source.base import SourceRequest
 from dragonfly.source.registry import Sources
 from dragonfly.store.place import landing, write_all
+from dragonfly.wire.local import DownloadRequest
 
 __all__ = ["fetch_straight"]
 
 
 def fetch_straight(
-    spec: TaskSpec, target: Path, reason: str, *, rate: int = 0, moved: Callable[[int], object] | None = None
+    request: DownloadRequest, target: Path | int, reason: str = "", *, moved: Callable[[int], object] | None = None
 ) -> Result:
-    """The whole content as the file `target`; `reason` is told as why the swarm was not used."""
+    """Bytes [request.start, request.end) as the file `target`; `reason` is told as why the swarm was not used.
+
+    A digest is that of the whole, so it is not looked at where only a part is wanted.
+    """
+    spec, end = request.spec, request.end
     sources = Sources(allow_file=True)
     started = time.monotonic()
-    bucket = TokenBucket(rate)
-    expected = Digest.parse(spec.digest) if spec.digest else None
+    bucket = TokenBucket(request.rate)
+    whole = request.start == 0 and end is None
+    expected = Digest.parse(spec.digest) if spec.digest and whole else None
     hasher = hashlib.new(expected.algorithm if expected else "sha256")
     done = 0
-    request = SourceRequest(url=spec.url, headers=spec.headers, trust=spec.trust)
+    asked = SourceRequest(url=spec.url, headers=spec.headers, trust=spec.trust)
     try:
-        with landing(target) as fd, sources.for_url(spec.url).open(request) as stream:
+        with landing(target) as fd, sources.for_url(spec.url).open(asked, request.start, end) as stream:
             buffer = memoryview(bytearray(1 << 18))
             while count := stream.readinto(buffer):
                 time.sleep(bucket.delay(time.monotonic()))
@@ -51,7 +57,8 @@ def fetch_straight(
     return Result(
         key=spec.key,
         url=spec.shown_url,
-        length=done,
+        length=done if stream.described.length is None else stream.described.length,
+        part=None if whole else done,
         seconds=time.monotonic() - started,
         received=BytesBy(source=done),
         digest=spec.digest,

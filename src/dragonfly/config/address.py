@@ -7,7 +7,7 @@ import ipaddress
 from dragonfly.errors import UsageError
 from dragonfly.peer.remote import SupernodeAddress
 
-__all__ = ["listen_address", "supernode_address"]
+__all__ = ["advertised_address", "listen_address", "supernode_address"]
 
 
 def split(text: str, default_port: int | None) -> tuple[str, int]:
@@ -39,6 +39,19 @@ def listen_address(text: str, what: str) -> tuple[str, int]:
     except ValueError:
         raise UsageError(f"{what} needs an IP address", subject=repr(text), advice="write 0.0.0.0:PORT") from None
     return host, port
+
+
+def advertised_address(text: str) -> str:
+    """The IP that other nodes dial; empty where none is given. UsageError for a name, or what nobody can dial."""
+    if not text:
+        return ""
+    try:
+        address = ipaddress.ip_address(text.strip())
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise UsageError("--advertise needs this node's IP address", subject=repr(text), advice="write 10.0.0.5")
+    return str(address)
 
 
 def supernode_address(text: str) -> SupernodeAddress:

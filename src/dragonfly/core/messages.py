@@ -13,6 +13,7 @@ that is added has a default.
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 import msgspec
 
@@ -49,17 +50,25 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """Base of what crosses the control session; the tag is the class's name."""
 
 
+#: What a daemon says is checked when it is decoded: counts that fall below zero, ports that are none and
+#: names that can't stand in a request head end its session, not the work of others.
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+_HostId = Annotated[str, msgspec.Meta(pattern=r'^[!-"$-~]{1,128}\Z')]
+_Name = Annotated[str, msgspec.Meta(max_length=255)]
+
+
 class HostInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One node. `id` survives restarts (it is kept in the data directory)."""
 
-    id: str
-    address: str
+    id: _HostId
+    address: _Name
     """The IP that other nodes dial (`--advertise`)."""
-    peer_port: int
-    hostname: str = ""
-    zone: str = ""
-    rack: str = ""
-    version: str = ""
+    peer_port: _Port
+    hostname: _Name = ""
+    zone: _Name = ""
+    rack: _Name = ""
+    version: _Name = ""
 
 
 class PeerAddress(msgspec.Struct, frozen=True):
@@ -67,17 +76,17 @@ class PeerAddress(msgspec.Struct, frozen=True):
 
     id: str
     address: str
-    port: int
+    port: _Port
     seed: bool = False
 
 
 class BytesBy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Bytes of one task by where they came from."""
 
-    source: int = 0
-    seed: int = 0
-    peers: int = 0
-    cache: int = 0
+    source: _Count = 0
+    seed: _Count = 0
+    peers: _Count = 0
+    cache: _Count = 0
 
     @property
     def total(self) -> int:
@@ -122,16 +131,16 @@ class Join(_Message, frozen=True, kw_only=True, tag=True):
     """I want this task (again, after a reconnect), and have `pieces` of it already."""
 
     spec: TaskSpec
-    pieces: int = 0
+    pieces: _Count = 0
 
 
 class TaskProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Summary of one task on one node; totals since the pull began."""
 
     key: TaskKey
-    pieces: int
+    pieces: _Count
     received: BytesBy = BytesBy()
-    uploaded: int = 0
+    uploaded: _Count = 0
 
 
 class Progress(_Message, frozen=True, kw_only=True, tag=True):
@@ -168,7 +177,7 @@ class Finished(_Message, frozen=True, kw_only=True, tag=True):
     key: TaskKey
     seconds: float
     received: BytesBy = BytesBy()
-    uploaded: int = 0
+    uploaded: _Count = 0
     error: str = ""
     fallback: str = ""
     """Why the source was read by this node itself, where it was."""

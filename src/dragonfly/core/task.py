@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import hashlib
 from typing import NewType
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from dragonfly.core.digest import Digest
 from dragonfly.errors import UsageError
 
-__all__ = ["INSECURE", "TaskKey", "TaskSpec", "canonical_url", "shown_url"]
+__all__ = ["INSECURE", "TaskKey", "TaskSpec", "ascii_url", "canonical_url", "shown_url"]
 
 #: `sha256-<hex>` for a blob, `url-<hex>` for anything else: safe in paths and URLs as it is.
 TaskKey = NewType("TaskKey", str)
@@ -28,6 +28,8 @@ INSECURE = "insecure"
 
 #: Request headers that may change what a URL answers; others are not part of the identity.
 _NAMING_HEADERS = frozenset({"accept", "accept-language", "range"})
+#: What `quote` leaves as it is: all that has a meaning in some part of a URL, and what is encoded already.
+_KEPT = "!#$%&'()*+,/:;=?@[]~"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -48,6 +50,24 @@ def canonical_url(url: str, filters: tuple[str, ...] = ()) -> str:
         host = f"{host}:{port}"
     query = sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in filters)
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", urlencode(query), ""))
+
+
+def ascii_url(url: str) -> str:
+    """What people write as it goes over the wire: other letters, spaces and control characters
+    percent-encoded, a host's letters by IDNA; what is encoded already stays.
+
+    UsageError where no host can be meant.
+    """
+    if url.isascii() and url.isprintable() and " " not in url:
+        return url
+    try:
+        parts = urlsplit(url)
+        user, at, host = parts.netloc.rpartition("@")
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except ValueError:
+        raise UsageError("not a URL", subject=shown_url(url), advice="write SCHEME://HOST/PATH") from None
+    path, query, fragment = (quote(part, safe=_KEPT) for part in (parts.path, parts.query, parts.fragment))
+    return urlunsplit((parts.scheme, quote(user, safe=_KEPT) + at + host, path, query, fragment))
 
 
 def shown_url(url: str) -> str:

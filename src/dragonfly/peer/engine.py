@@ -55,6 +55,8 @@ __all__ = ["Engine"]
 _LAYOUT_PATIENCE_S = 5.0
 _HOLDING_LIMIT = 10_000
 _HOUSEKEEPING_S = 5.0
+#: Content that can't be told from a later version serves who asks within this.
+_SAME_S = 1.0
 
 
 class Engine:
@@ -178,7 +180,7 @@ class Engine:
             return True  # an unfinished one is compared when its version is known
         validators = blob.meta.validators
         age = time.time() - blob.meta.checked_at
-        if age < max(validators.fresh_for_s, 1.0):
+        if age < validators.fresh_for_s or (not blob.meta.version and age < _SAME_S):
             return True
         source = self.node.sources.for_url(spec.url)
         request = SourceRequest(

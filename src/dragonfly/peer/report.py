@@ -17,6 +17,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str
     length: int
     seconds: float
+    part: int | None = None
+    """Bytes that were asked for, where it was not all of it."""
     received: BytesBy = BytesBy()
     uploaded: int = 0
     digest: str = ""
@@ -41,7 +43,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             for name in ("peers", "seed", "source", "cache")
             if getattr(self.received, name)
         )
-        text = f"{format_size(self.length)} in {format_duration(self.seconds)} ({format_rate(self.rate)})"
+        size = format_size(self.length)
+        if self.part is not None:
+            size = f"{format_size(self.part)} of {size}"
+        text = f"{size} in {format_duration(self.seconds)} ({format_rate(self.rate)})"
         text += f": {shares or 'nothing moved'}"
         if self.bound and self.bound != "cache":
             text += f"; bound by {self.bound}"

@@ -181,9 +181,10 @@ class Scheduler:
 
     def _outdated(self, task: Task, now: float) -> bool:
         """Whether the source must be asked again before this is given to a newcomer."""
-        if task.key.startswith("url-"):
-            return not task.seeding and now - task.described_at > self._settings.revalidate_after_s
-        return False
+        if not task.key.startswith("url-") or task.seeding or task.info is None:
+            return False
+        versioned = self._settings.revalidate_after_s
+        return now - task.described_at > (versioned if task.info.version else self._settings.reread_after_s)
 
     def _start_seed(self, task: Task, spec: TaskSpec, reason: str) -> None:
         task.seeding = True
@@ -402,6 +403,7 @@ class Scheduler:
         member.fallback, member.error = message.fallback, message.error
         if host.seed:
             task.seeding = False
+        else:
         if not message.error:
             member.complete = True
             if task.info is not None:

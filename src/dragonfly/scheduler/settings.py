@@ -33,7 +33,10 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0
     reports_per_s: Annotated[int, Meta(description="reports of all daemons together in a second", ge=1)] = 1000
     revalidate_after_s: Annotated[
-        Duration, Meta(description="a URL's content older than this is checked at its source for a new pull")
+        Duration, Meta(description="a URL that was last checked longer ago is checked at its source for a new pull")
+    ] = 0.1
+    reread_after_s: Annotated[
+        Duration, Meta(description="… and read again, where the source gives nothing to tell versions by")
     ] = 10.0
     failed_for_s: Annotated[
         Duration, Meta(description="how long a source's final answer is given to the same asker")

@@ -76,6 +76,10 @@ def _fetch_token(parameters: dict[str, str], source: Source, request: SourceRequ
         parts = urlsplit(parameters["realm"])
     except ValueError:
         raise SourceError("the registry names no proper token service", subject=parameters["realm"]) from None
+    if basic and request.url.startswith("https:") and parts.scheme != "https":
+        raise SourceError(
+            "the registry wants the password sent in clear", subject=parts.netloc, advice="its token service needs TLS"
+        )
     query = [(name, parameters[name]) for name in ("service",) if name in parameters]
     query += [("scope", scope) for scope in parameters.get("scope", "").split(" ") if scope]
     url = urlunsplit(

@@ -7,52 +7,93 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dragonfly.errors import CapacityError, UsageError
+from dragonfly.errors import CapacityError, StoppedError, UsageError
 
 __all__ = ["copy_into", "landing", "place", "write_all"]
 
 _FICLONE = 0x40049409
 _CHUNK = 64 * 1024 * 1024
+_BLOCK = 1024 * 1024
 
 
 @contextmanager
-def landing(target: Path) -> Iterator[int]:
+def landing(target: Path | int) -> Iterator[int]:
     """A descriptor of a new file that becomes `target` when the block ends well, and vanishes otherwise.
 
-    UsageError where the directory does not exist or `target` is one.
+    A link is followed, and a file that was there gives its permission bits to the new one. What is
+    no file (a pipe, a device, an open descriptor) is written to itself: renaming over /dev/null
+    would take it from the whole machine. UsageError where the directory does not exist or
+    `target` is one.
     """
+    if isinstance(target, int):
+        yield target
+        return
     if target.is_dir():
         raise UsageError("the output is a directory", subject=str(target), advice="name a file")
-    folder = target.parent
+    real = Path(os.path.realpath(target))
+    there = _mode(real)
+    if there is not None and not stat.S_ISREG(there):
+        with _opened(target, real, os.O_WRONLY) as fd:
+            yield fd
+        return
+    folder = real.parent
     if not folder.is_dir():
         raise UsageError("no such directory", subject=str(folder), advice="make it first")
     # Names end at 255 bytes, not letters.
-    name = os.fsdecode(os.fsencode(target.name)[:200])
+    name = os.fsdecode(os.fsencode(real.name)[:200])
     draft = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise UsageError("the output can't be written", subject=str(target), advice=error.strerror or "") from error
-    try:
-        yield fd
-        os.replace(draft, target)
+        with _opened(target, draft, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
+            if there is not None:
+                os.fchmod(fd, stat.S_IMODE(there) & 0o777)
+            yield fd
+        # Closed by now: some file systems tell only then of writes that were lost.
+        os.replace(draft, real)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise CapacityError("the disk is full", subject=str(target), advice="free some") from error
         raise
     finally:
-        os.close(fd)
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
 
 
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
+
+
+@contextmanager
+def _opened(target: Path, path: Path, flags: int) -> Iterator[int]:
+    """`path`, open; what goes wrong is told of `target`, the name that the user gave."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError("the output can't be written", subject=str(target), advice=error.strerror or "") from error
+    try:
+        yield fd
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        raise
+    os.close(fd)
+
+
 def copy_into(fd: int, source: int, start: int, length: int) -> None:
     """Copy `length` bytes from `start` of descriptor `source`: shared blocks (reflink) where the
-    file system can, else inside the kernel."""
+    file system can, else inside the kernel, and to what is no file by reads and writes.
+
+    StoppedError where nobody reads the pipe any more."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        _pour(fd, source, start, length)
+        return
     if start == 0 and length == os.fstat(source).st_size:
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, _FICLONE, source)
@@ -71,10 +112,23 @@ def copy_into(fd: int, source: int, start: int, length: int) -> None:
         done += count
 
 
+def _pour(fd: int, source: int, start: int, length: int) -> None:
+    end = start + length
+    while start < end:
+        block = os.pread(source, min(_BLOCK, end - start), start)
+        if not block:
+            raise OSError(errno.EIO, "the stored file is shorter than it should be")
+        write_all(fd, memoryview(block))
+        start += len(block)
+
+
 def write_all(fd: int, data: memoryview) -> None:
-    """Append `data`, in as many calls as it takes."""
-    while data:
-        data = data[os.write(fd, data) :]
+    """Append `data`, in as many calls as it takes. StoppedError where nobody reads the pipe any more."""
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        raise StoppedError("the output is not read any more", advice="look at what it was piped into") from None
 
 
 def place(source: int, target: Path, *, start: int = 0, length: int | None = None) -> None:

@@ -186,7 +186,7 @@ class Supernode:
         route.add_get("/metrics", self._render_metrics)
         route.add_get("/openapi.json", self._openapi)
         route.add_get("/", self._console)
-        route.add_get("/api/v1/session", self.control.session)
+        route.add_get("/api/v1/session", guard("", self.control.session))
         route.add_get("/api/v1/tasks", self._list_tasks)
         route.add_get("/api/v1/tasks/{task_id}", self._task)
         route.add_delete("/api/v1/tasks/{task_id}", guard(token, self._delete_task))

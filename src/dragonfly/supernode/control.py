@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import ipaddress
 from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
@@ -202,6 +203,7 @@ class Control:
             raise ProtocolError("the join token is wrong", advice="give the daemon --join-token")
         if message.host.id == self._seed_id:
             raise ProtocolError("this host id is the seed's", subject=message.host.id)
+        _check_address(message.host.address)
         return message
 
     def _heard(self, host: str, data: bytes) -> None:
@@ -213,3 +215,13 @@ class Control:
             self._pull_done(host, message)
             return
         self.tell(ev.Heard(host, message))
+
+
+def _check_address(text: str) -> None:
+    """Others are made to dial it, so it is the address of a host: no name, no group, no cloud's metadata service."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ProtocolError("a node's address is no IP", subject=text[:80], advice="give its --advertise") from None
+    if address.is_multicast or address.is_unspecified or address.is_link_local:
+        raise ProtocolError("a node's address that nobody can dial", subject=text, advice="give its --advertise")

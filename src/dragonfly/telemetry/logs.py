@@ -8,6 +8,7 @@ import time
 
 import msgspec
 
+from dragonfly.core.text import one_line
 from dragonfly.core.units import format_size
 from dragonfly.telemetry.trace import Event, Tracer
 
@@ -78,7 +79,16 @@ def setup(level: str = "info", form: str = "text") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # urllib3 warns of each try with the path and the query, secrets too; the last failure is told by us.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_not_of_strangers)
     logger.setLevel(level.upper())
+
+
+def _not_of_strangers(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP is answered 400; a traceback for each would let anybody fill the log."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__module__ != "aiohttp.http_exceptions"
 
 
 def log_events(tracer: Tracer) -> None:
@@ -108,9 +118,3 @@ def _sentence(event: Event) -> str:
         text = one_line(value)
         parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
     return " ".join(parts)
-
-
-def one_line(value: object) -> str:
-    """As text in which nothing can begin a line or colour a terminal: what others sent stands in logs."""
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dragonfly.testing.origin import Origin
+from dragonfly.testing.origin import Origin, Reply
 
 CODE = "import sys; from dragonfly.cli.main import dfget; sys.argv[0] = 'dfget'; dfget()"
 Get = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -69,6 +69,58 @@ def test_a_range_gives_just_its_bytes(get: Get, origin: Origin, content: bytes, 
     assert (tmp_path / "tail").read_bytes() == content[1499990:]
     assert get(origin.url("/f"), "-o", "none", "--range", "2000000-3000000").returncode == 2
     assert names(tmp_path) == ["part", "tail"]
+
+
+def test_the_line_of_a_range_tells_its_size(get: Get, origin: Origin) -> None:
+    assert "1 kB of 1.5 MB" in get(origin.url("/f"), "-o", "part", "--range", "0-999").stderr
+
+
+def test_standard_output_gets_the_bytes_and_nothing_else(
+    data_dir: Path, origin: Origin, content: bytes, tmp_path: Path
+) -> None:
+    for path, name in (("/f", "-"), ("/chunked", "-"), ("/f", "/dev/stdout")):
+        with (tmp_path / "taken").open("wb") as out:
+            done = subprocess.run(
+                [sys.executable, "-c", CODE, origin.url(path), "-o", name, "--data-dir", str(data_dir)],
+                stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, cwd=tmp_path, check=False,
+            )  # fmt: skip
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+        assert (tmp_path / "taken").read_bytes() == content
+    assert names(tmp_path) == ["taken"]
+
+
+def test_standard_output_is_for_one_file_alone(get: Get, origin: Origin) -> None:
+    assert get(origin.url("/f"), "-o", "-", "--json").returncode == 2
+    assert get(origin.url("/"), "-o", "-", "-r").returncode == 2
+
+
+def test_letters_of_any_language_and_spaces_in_a_url(get: Get, origin: Origin, content: bytes, tmp_path: Path) -> None:
+    origin.serve("/gr%C3%B6%C3%9Fe%20a", content)
+    assert get(origin.url("/größe a")).returncode == 0
+    assert (tmp_path / "größe a").read_bytes() == content
+
+
+def test_what_a_server_says_does_not_steer_the_terminal(get: Get, origin: Origin) -> None:
+    raw = b"HTTP/1.1 404 \x1b]0;title\x07\x1b[31mred\r\nContent-Length: 0\r\n\r\n"
+    origin.decide("/evil", lambda _: Reply(raw=raw))
+    done = get(origin.url("/evil"), "-o", "out")
+    assert done.returncode == 4
+    assert "404" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr
+
+
+def test_files_of_this_machine_are_read_with_ones_own_rights(get: Get, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in" / "s").mkdir(parents=True)
+    (tmp_path / "in" / "a").write_bytes(content)
+    (tmp_path / "in" / "s" / "b c").write_bytes(content[:5])
+    assert get(f"file://{tmp_path}/in", "-r", "-o", "out").returncode == 0
+    assert (tmp_path / "out" / "a").read_bytes() == content
+    assert (tmp_path / "out" / "s" / "b c").read_bytes() == content[:5]
+    assert get(f"file://{tmp_path}/in/a", "-o", "part", "--range", "5-9").returncode == 0
+    assert (tmp_path / "part").read_bytes() == content[5:10]
+    assert get(f"file://{tmp_path}/in/a", "-o", "part", "--digest", "sha256:" + "0" * 64).returncode == 3
+    assert get(f"file://{tmp_path}/none", "-o", "part").returncode == 4
 
 
 def test_other_content_than_the_digest_says(get: Get, origin: Origin, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dragonfly.config.address import listen_address, supernode_address
+from dragonfly.config.address import advertised_address, listen_address, supernode_address
 from dragonfly.errors import UsageError
 from dragonfly.peer.remote import SupernodeAddress
 
@@ -51,3 +51,15 @@ def test_supernodes(text: str, found: SupernodeAddress) -> None:
 def test_what_is_no_supernode(text: str) -> None:
     with pytest.raises(UsageError):
         supernode_address(text)
+
+
+def test_what_other_nodes_dial() -> None:
+    assert advertised_address("10.0.0.5") == "10.0.0.5"
+    assert advertised_address("2001:db8::0:5") == "2001:db8::5"
+    assert advertised_address("") == ""
+
+
+@pytest.mark.parametrize("text", ["node1", "10.0.0.5:80", "0.0.0.0", "::", "169.254.1.1", "fe80::1", "ff02::1"])
+def test_what_other_nodes_can_not_dial(text: str) -> None:
+    with pytest.raises(UsageError, match="--advertise"):
+        advertised_address(text)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dragonfly.core.task import TaskSpec, canonical_url
+from dragonfly.core.task import TaskSpec, ascii_url, canonical_url
 from dragonfly.errors import UsageError
 
 DIGEST = "sha256:" + "ab" * 32
@@ -53,3 +53,17 @@ def test_what_is_no_url_is_a_usage_error_that_keeps_its_secrets(url: str) -> Non
     with pytest.raises(UsageError) as raised:
         assert spec.key
     assert "secret" not in str(raised.value)
+
+
+def test_a_url_goes_over_the_wire_in_ascii() -> None:
+    assert ascii_url("http://h/größe a?x=ü y#ö") == "http://h/gr%C3%B6%C3%9Fe%20a?x=%C3%BC%20y#%C3%B6"
+    assert ascii_url("http://ü:p@bücher.example:81/") == "http://%C3%BC:p@xn--bcher-kva.example:81/"
+    for same in ("http://h/a%20b?sig=a%2Fb+c==&x=[1]", "file:///a%FF", "http://[::1]:80/~x"):
+        assert ascii_url(same) == same
+    assert ascii_url(ascii_url("http://h/ä")) == ascii_url("http://h/ä")
+
+
+def test_no_url_is_a_usage_error() -> None:
+    for text in ("http://[ü/", f"http://{'ü' * 80}.example/"):
+        with pytest.raises(UsageError, match="not a URL"):
+            ascii_url(text)

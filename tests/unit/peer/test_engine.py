@@ -377,6 +377,16 @@ async def test_a_changed_url_is_fetched_anew_and_an_unchanged_one_is_not(world: 
         assert origin.sent_bytes == sent
 
 
+async def test_a_url_that_changed_a_moment_ago_is_seen_to_have_changed(world: World, origin: Origin) -> None:
+    node = await world.node("n", alone=True)
+    for number in range(3):
+        data = some_bytes(SIZE, seed=number)
+        url = origin.serve("/f", data, etag=f'"{number}"')
+        async with await node.open(TaskSpec(url=url)) as pull:
+            await asyncio.wait_for(pull.finished(), 10)
+            assert stored(pull) == data
+
+
 async def test_the_source_is_read_when_the_supernode_vanishes_in_the_middle(world: World, origin: Origin) -> None:
     spec = spec_of(origin)
     origin.then("/blob", Reply(stall_after=700_000))

@@ -64,3 +64,10 @@ def test_a_token_service_that_refuses_is_heard(origin: Origin, source: HttpSourc
 def test_a_realm_that_may_not_be_read_is_refused(source: HttpSource, realm: str) -> None:
     with pytest.raises(SourceError):
         authorization_for(f'Bearer realm="{realm}"', source, SourceRequest(url="http://x/"))
+
+
+def test_a_password_for_a_registry_with_tls_goes_to_no_service_without(origin: Origin, source: HttpSource) -> None:
+    request = SourceRequest(url="https://x/v2/")
+    with pytest.raises(SourceError, match="in clear"):
+        authorization_for(f'Bearer realm="{origin.url("/token")}"', source, request, user="u", password="p")
+    assert not origin.seen

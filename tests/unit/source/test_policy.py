@@ -16,7 +16,18 @@ def allowed(policy: SourcePolicy, url: str) -> bool:
 
 @pytest.mark.parametrize(
     "host",
-    ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[fd00:ec2::254]", "100.100.100.200", "0.0.0.0"],
+    [
+        "169.254.169.254",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+        "0.0.0.0",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::1]",
+        "[ff02::1]",
+        "[::]",
+    ],
 )
 def test_link_local_addresses_are_never_read(host: str) -> None:
     assert not allowed(SourcePolicy(), f"http://{host}/latest/meta-data")

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import resource
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dragonfly.errors import CapacityError, UsageError
-from dragonfly.store.place import landing, place, write_all
+from dragonfly.errors import CapacityError, StoppedError, UsageError
+from dragonfly.store.place import copy_into, landing, place, write_all
 
 DATA = os.urandom(300_000)
 
@@ -107,3 +110,57 @@ def test_a_place_that_is_none_is_a_usage_error(source: int, out: Path) -> None:
         place(source, out)
     with pytest.raises(UsageError, match="no such directory"):
         place(source, out / "missing" / "f")
+
+
+def test_a_link_is_followed_and_a_file_keeps_its_permission_bits(source: int, out: Path) -> None:
+    (out / "real").write_text("old")
+    (out / "real").chmod(0o600)
+    (out / "link").symlink_to("real")
+    (out / "dangling").symlink_to("later")
+    place(source, out / "link")
+    place(source, out / "dangling")
+    assert (out / "link").is_symlink()
+    assert (out / "real").read_bytes() == (out / "later").read_bytes() == DATA
+    assert stat.S_IMODE((out / "real").stat().st_mode) == 0o600
+    assert sorted(os.listdir(out)) == ["dangling", "later", "link", "real"]
+
+
+def test_what_is_no_file_is_written_to_and_stays_what_it_is(source: int, out: Path) -> None:
+    os.mkfifo(out / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit((out / "pipe").read_bytes)
+        place(source, out / "pipe", start=7)
+        assert got.result(10) == DATA[7:]
+    assert stat.S_ISFIFO((out / "pipe").lstat().st_mode)
+    assert os.listdir(out) == ["pipe"]
+
+
+def test_a_pipe_that_nobody_reads_any_more_is_told(source: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with landing(writer) as fd, pytest.raises(StoppedError, match="not read any more"):
+            copy_into(fd, source, 0, len(DATA))
+    finally:
+        os.close(writer)
+
+
+def test_a_write_that_is_lost_at_the_close_makes_no_file(
+    source: int, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, or over a quota: the writes went well, and close() tells that they did not."""
+    close = os.close
+
+    def full(fd: int) -> None:
+        writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        close(fd)
+        if writable:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    (out / "f").write_text("old")
+    monkeypatch.setattr(os, "close", full)
+    with pytest.raises(CapacityError, match="disk is full"):
+        place(source, out / "f")
+    monkeypatch.undo()
+    assert (out / "f").read_text() == "old"
+    assert os.listdir(out) == ["f"]

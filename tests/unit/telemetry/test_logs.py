@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from dragonfly.core.messages import BytesBy
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import SourceError
 from dragonfly.peer.report import Result
+from dragonfly.source.base import SourceRequest
+from dragonfly.source.http import HttpSource
 from dragonfly.telemetry.logs import log_events, setup
 from dragonfly.telemetry.trace import Tracer
+from dragonfly.testing.origin import Origin
 
 RESULT = Result(key="sha256-" + "a" * 64, url="http://h/x", length=10**9, seconds=2.0, received=BytesBy(peers=10**9))
 
@@ -121,3 +126,38 @@ def test_a_message_of_another_library_and_a_traceback(capsys: pytest.CaptureFixt
     assert "boom" in "".join(lines)
     if form == "json":
         assert json.loads(lines[1])["message"] == "it broke"
+
+
+def test_a_librarys_words_about_each_try_stay_out_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """urllib3 writes the path with its query, signatures too."""
+    log = Log(capsys, "debug", "text")
+    with Origin() as origin:
+        url = origin.url("/f?sig=hidden")
+    with pytest.raises(SourceError):
+        HttpSource().open(SourceRequest(url=url, timeout_s=1.0))
+    assert "hidden" not in "".join(log.lines())
+
+
+async def test_what_is_no_request_fills_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log(capsys, "debug", "text")
+
+    async def hello(request: web.BaseRequest) -> web.Response:
+        raise KeyError("ours")
+
+    server = web.Server(hello)
+    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    for request in (
+        b"\x00\x01 nonsense\r\n\r\n",
+        b"GET http://a\x1b/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        await reader.read()
+        writer.close()
+    listening.close()
+    await server.shutdown()
+    lines = log.lines()
+    assert any("ours" in line for line in lines), "a fault of ours is told"
+    assert not any("nonsense" in line or "InvalidURL" in line for line in lines)

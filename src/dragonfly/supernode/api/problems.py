@@ -11,7 +11,7 @@ from aiohttp import web
 
 from dragonfly.errors import CapacityError, DragonflyError, SourceError, UsageError
 
-__all__ = ["Problem", "answer", "errors_as_problems", "guard", "problem", "read"]
+__all__ = ["Problem", "answer", "errors_as_problems", "from_elsewhere", "guard", "problem", "read"]
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -70,9 +70,11 @@ async def errors_as_problems(request: web.Request, handler: Handler) -> web.Stre
 
 
 def guard(token: str, handler: Handler) -> Handler:
-    """Let only callers with the API token through, where there is one."""
+    """Let only callers with the API token through, where there is one, and no page of another site."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
+        if from_elsewhere(request):
+            return problem(403, "Forbidden", "a page of another site may not call this")
         shown = request.headers.get("Authorization", "").removeprefix("Bearer ")
         # Bytes that are no UTF-8 come as halves of surrogate pairs.
         if token and not hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode()):
@@ -80,3 +82,9 @@ def guard(token: str, handler: Handler) -> Handler:
         return await handler(request)
 
     return guarded
+
+
+def from_elsewhere(request: web.Request) -> bool:
+    """Whether a browser sends it for a page that is not ours."""
+    origin = request.headers.get("Origin")
+    return origin is not None and origin.partition("://")[2] != request.host

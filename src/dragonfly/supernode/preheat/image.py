@@ -150,6 +150,7 @@ class _Reader:
     def manifest(self, reference: str) -> _Manifest:
         url = f"{self._name.base}/v2/{self._name.name}/manifests/{reference}"
         source = self._sources.for_url(url)
+        expected = Digest.parse(reference) if ":" in reference else None  # an index may name what is none
         try:
             data = self._get(url)
         except SourceError as error:
@@ -163,7 +164,7 @@ class _Reader:
             self.headers = {k: v for k, v in self.headers.items() if k.lower() != "authorization"}
             self.headers["Authorization"] = token
             data = self._get(url)
-        if ":" in reference and str(Digest.of(data, reference.partition(":")[0])) != reference:
+        if expected is not None and Digest.of(data, expected.algorithm) != expected:
             raise IntegrityError("a manifest is not what its digest says", subject=url)
         try:
             manifest = msgspec.json.decode(data, type=_Manifest)

@@ -62,3 +62,11 @@ class SqliteState:
 
     def _refused(self, error: Exception) -> CapacityError:
         return CapacityError("the state can't be kept", subject=str(self._path), advice=str(error))
+
+
+def _make_private(path: Path) -> None:
+    """It holds the secret of the tickets. SQLite gives the files beside it the bits that this one has."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if file.exists():
+            file.chmod(0o600)
