@@ -7,8 +7,9 @@
 1. A blob that another daemon has, pulled by `curl` through a fresh daemon, verified and
    written to its store and to the output file, against `curl -o` from nginx; one blob, four
    and eight at once. CPU seconds per GB of the giving side (daemon and seed) and of the taking one.
+   The same without a client: verified and written to the taking daemon's store.
 2. One, two and three fresh nodes pull at once what nobody has yet, against as many curls.
-3. The same on hosts of 10 and 50 Mb/s (root).
+3. The same as 2 on hosts of 10 and 50 Mb/s (root).
 4. Resident memory of an idle daemon, and the cold start of `dfget --version`.
 """
 
@@ -20,12 +21,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from dragonfly.client.local import LocalDaemon
+from dragonfly.core.task import TaskSpec
+from dragonfly.wire.local import DownloadRequest
 from rig.dragonfly import Dragonfly
-from rig.loopback import Loopback, command, curls
+from rig.loopback import Daemon, Loopback, Supernode, command, curls
 from rig.meters import process_cpu, process_memory
 from rig.namespaces import RigError
 from rig.runner import measure
@@ -36,16 +41,33 @@ Row = dict[str, Any]
 
 
 def warm(folder: Path, size: int) -> None:
-    """Touch `size` bytes of page cache once, and free them.
+    """Touch `size` bytes of page cache, and free them.
 
-    A virtual machine's memory is slow at its first touch (0.5 instead of 2.4 GB/s where this
-    was written), which would count against whoever writes more.
+    A virtual machine hands memory that has been free for some seconds back to its host, and
+    is slow at its next touch (0.5 instead of 3 GB/s where this was written). That would
+    count against whoever comes later or writes more, so it is done right before each timed run.
     """
-    body = bytes(1 << 22)
+    body = bytes(1 << 20)
     with open(folder / "warm", "wb", buffering=0) as file:
         for _ in range(0, size, len(body)):
             file.write(body)
     (folder / "warm").unlink()
+
+
+def into_store(daemons: Sequence[Daemon], urls: Sequence[str]) -> float:
+    """Seconds until each daemon has all of `urls`, verified, in its store; no client takes the bytes."""
+
+    def fetch(daemon: Daemon, url: str) -> None:
+        request = DownloadRequest(spec=TaskSpec(url=url, digest=url.rpartition("/")[2]))
+        with LocalDaemon(daemon.folder).download(request) as words:
+            for _ in words:
+                pass
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(daemons) * len(urls)) as pool:
+        for one in [pool.submit(fetch, daemon, url) for daemon in daemons for url in urls]:
+            one.result()
+    return time.perf_counter() - began
 
 
 def between_two(home: Loopback, size: int, blobs: int, repeat: int) -> Row:
@@ -53,25 +75,41 @@ def between_two(home: Loopback, size: int, blobs: int, repeat: int) -> Row:
     each = size // blobs
     urls = [home.blob(each, 100 * blobs + i) for i in range(blobs)]
     outputs = [home.work / f"out-{i}" for i in range(blobs)]
-    direct, through, taking, giving = [], [], [], []
+    direct: list[float] = []
+    through: list[float] = []
+    stored: list[float] = []
+    taking: list[float] = []
+    storing: list[float] = []
+    giving: list[float] = []
     with home.supernode() as supernode:
         giver = supernode.daemon()
         curls([(url, out, giver.proxy) for url, out in zip(urls, outputs, strict=True)], check=False)
         time.sleep(1.0)
-        for _ in range(repeat):
-            direct.append(curls([(url, out, "") for url, out in zip(urls, outputs, strict=True)]))
+
+        def timed(what: Callable[[Daemon], float], cpu: list[float]) -> float:
+            """A run with a fresh daemon; CPU seconds per GB of it go to `cpu`, those of the givers to `giving`."""
             taker = supernode.daemon()
             time.sleep(0.5)
-            before = [process_cpu(pid) for pid in (taker.pid, giver.pid, supernode.pid)]
-            through.append(curls([(url, out, taker.proxy) for url, out in zip(urls, outputs, strict=True)]))
+            nodes: list[Daemon | Supernode] = [taker, giver, supernode]
+            warm(home.work, 2 * size)
+            before = [process_cpu(one.pid) for one in nodes]
+            took = what(taker)
             time.sleep(0.2)
-            spent = [
-                process_cpu(pid) - was for pid, was in zip((taker.pid, giver.pid, supernode.pid), before, strict=True)
-            ]
-            taking.append(spent[0] / (size / 1e9))
+            spent = [process_cpu(one.pid) - was for one, was in zip(nodes, before, strict=True)]
+            cpu.append(spent[0] / (size / 1e9))
             giving.append((spent[1] + spent[2]) / (size / 1e9))
             taker.stop()
-    fast, ours = statistics.median(direct), statistics.median(through)
+            return took
+
+        def by_curl(taker: Daemon) -> float:
+            return curls([(url, out, taker.proxy) for url, out in zip(urls, outputs, strict=True)])
+
+        for _ in range(repeat):
+            warm(home.work, 2 * size)
+            direct.append(curls([(url, out, "") for url, out in zip(urls, outputs, strict=True)]))
+            through.append(timed(by_curl, taking))
+            stored.append(timed(lambda taker: into_store([taker], urls), storing))
+    fast, ours, alone = statistics.median(direct), statistics.median(through), statistics.median(stored)
     return {
         "what": f"{blobs} × {each / 2**20:.0f} MiB that one daemon has",
         "curl_from_nginx_s": round(fast, 3),
@@ -81,6 +119,10 @@ def between_two(home: Loopback, size: int, blobs: int, repeat: int) -> Row:
         "gb_per_s": round(size / 1e9 / ours, 2),
         "taking_cpu_s_per_gb": round(statistics.median(taking), 2),
         "giving_cpu_s_per_gb": round(statistics.median(giving), 2),
+        "into_store_s": round(alone, 3),
+        "store_speed_ratio": round(fast / alone, 3),
+        "store_gb_per_s": round(size / 1e9 / alone, 2),
+        "store_cpu_s_per_gb": round(statistics.median(storing), 2),
     }
 
 
@@ -90,10 +132,12 @@ def few_nodes(home: Loopback, size: int, nodes: int, repeat: int) -> Row:
     outputs = [home.work / f"out-{i}" for i in range(nodes)]
     for round_ in range(repeat):
         url = home.blob(size, 1000 + 10 * nodes + round_)
+        warm(home.work, (2 * nodes + 2) * size)
         direct.append(curls([(url, out, "") for out in outputs]))
         with home.supernode() as supernode:
             daemons = [supernode.daemon() for _ in range(nodes)]
             time.sleep(1.0)
+            warm(home.work, (2 * nodes + 2) * size)
             through.append(curls([(url, out, d.proxy) for out, d in zip(outputs, daemons, strict=True)]))
     fast, ours = statistics.median(direct), statistics.median(through)
     return {
@@ -175,7 +219,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{row['what']}: " + ", ".join(f"{k} {v}" for k, v in row.items() if k != "what"), flush=True)
 
     with Loopback(args.work) as home:
-        warm(args.work, size * (repeat + 4))
         if "two" in parts:
             for blobs in args.blobs:
                 say(between_two(home, size, blobs, repeat))

@@ -1,107 +1,268 @@
-"""Long runs on fast links: a thread takes them from the socket, checks them and writes them.
+"""Long runs on fast links: threads take them from the sockets, check them and write them.
 
 Every call that is long here (`recv_into`, SHA-256, `pwrite`) releases the interpreter lock,
-so several runs go on at once on several cores while the event loop only hears, some pieces
-at a time, that they are done.
+so several runs go on at once on several cores. A thread works only where there are bytes: a
+run whose socket is dry goes back to the event loop, which waits for all of them at once. So
+few threads serve any number of lanes, and a slow neighbour holds none of them. After a run
+the thread goes on with the next one that waits in the socket; the loop only hears, some
+pieces at a time, what was brought.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import select
 import socket
-import time
+import threading
+from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.errors import PeerError
 from dragonfly.store.blob import Blob
+from dragonfly.wire import piece as wire
+from dragonfly.wire.piece import Frame, Kind
 
-__all__ = ["BulkRun", "receive_run"]
+__all__ = ["BulkPool", "BulkRun", "Dry", "Ended", "Offer", "Received", "check_data"]
 
-_CHUNK = 256 * 1024
-_REPORT_EVERY_S = 0.005
-_SILENCE_S = 30.0
+_CHUNK = 512 * 1024
+_PATIENCE_MS = 1
+_TELL_EVERY_S = 0.002
+_MOST_THREADS = 8
+_JOIN_S = 1.0
+
+
+def check_data(frame: Frame, layout: PieceLayout) -> None:
+    """PeerError where the head of a DATA frame fits no run of `layout`."""
+    if not frame.run or frame.first + frame.run > layout.count:
+        raise PeerError("data for a piece that does not exist", subject=str(frame.first))
+    start, end = layout.span(frame.first, frame.run)
+    if end - start != frame.length:
+        raise PeerError("data of a wrong length", subject=str(frame.first))
+
+
+class Received:
+    """Piece `index` came in; it is right and on disk, or it is wrong."""
+
+    __slots__ = ("good", "index", "size")
+
+    def __init__(self, index: int, size: int, good: bool) -> None:
+        self.index = index
+        self.size = size
+        self.good = good
+
+
+class Offer:
+    """A further run has begun, which answers ANY."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self, first: int, count: int) -> None:
+        self.first = first
+        self.count = count
+
+
+class Dry:
+    """No bytes are there: give the run back to the pool when there are some."""
+
+
+class Ended:
+    """The last run is complete, and what follows is the loop's; or it broke off with `error`."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+
+Told = Received | Offer | Dry | Ended
 
 
 class BulkRun:
-    """A body that a thread receives. `buffer` holds one piece; `stop` makes the thread give up."""
+    """A body that threads receive, one at a time; `hear` is called in the loop with what happens to it.
 
-    __slots__ = ("blob", "buffer", "count", "first", "layout", "sock", "stop", "unreported")
+    `buffer` holds one piece; bodies of at least `least` bytes that follow are received too.
+    `stop` makes the thread give up.
+    """
 
     def __init__(
-        self, sock: socket.socket, blob: Blob, layout: PieceLayout, first: int, count: int, buffer: bytearray
+        self,
+        sock: socket.socket,
+        blob: Blob,
+        layout: PieceLayout,
+        frame: Frame,
+        buffer: bytearray,
+        least: int,
+        hear: Callable[[Told], None],
     ) -> None:
-        self.sock = sock
-        self.blob = blob
-        self.layout = layout
-        self.first = first
-        self.count = count
-        self.buffer = buffer
+        self.hear = hear
         self.stop = False
-        self.unreported = 0
-        """Bytes taken since the last report: a sign of life for slow pieces."""
+        self.taken = 0
+        """Bytes taken from the socket so far, all its runs together."""
+        self._sock = sock
+        self._blob = blob
+        self._layout = layout
+        self._buffer = memoryview(buffer)
+        self._least = least
+        self._poll: select.poll | None = None
+        self._begin(frame)
 
+    def _begin(self, frame: Frame) -> None:
+        self._index = frame.first
+        self._end = frame.first + frame.run
+        self._filled = 0
+        self._hasher = hashlib.sha256()
 
-Report = Callable[[BulkRun, list[tuple[int, bool]]], None]
+    @property
+    def left(self) -> int:
+        """Bytes of the run that have not been taken."""
+        start, end = self._layout.span(self._index, self._end - self._index)
+        return end - start - self._filled
 
-
-def receive_run(run: BulkRun, loop: asyncio.AbstractEventLoop, report: Report) -> None:
-    """Receive all pieces of `run`; `report` is called in `loop` with (index, right) pairs.
-
-    Raises PeerError where the peer closes, is silent for 30 s or sends a wrong piece, and what the store raises.
-    """
-    done: list[tuple[int, bool]] = []
-    reported_at = time.monotonic()
-    try:
-        for index in range(run.first, run.first + run.count):
-            right = _receive_piece(run, index)
-            done.append((index, right))
-            if not right:  # what else it sends of this run is not worth taking in
-                raise PeerError("the neighbour sent a wrong piece", subject=str(index))
-            now = time.monotonic()
-            if now - reported_at >= _REPORT_EVERY_S:
-                run.unreported = 0
-                loop.call_soon_threadsafe(report, run, done)
-                done, reported_at = [], now
-    finally:
-        if done:
-            run.unreported = 0
-            loop.call_soon_threadsafe(report, run, done)
-
-
-def _receive_piece(run: BulkRun, index: int) -> bool:
-    size = run.layout.size(index)
-    view = memoryview(run.buffer)[:size]
-    hasher = hashlib.sha256()
-    at = 0
-    while at < size:
+    def work(self, tell: Callable[[Told], None]) -> None:
+        """Take in what there is, run after run; the last thing told is Dry or Ended."""
         try:
-            count = run.sock.recv_into(view[at : at + _CHUNK])
-        except BlockingIOError:
-            _wait_readable(run)
-            continue
-        if count == 0 or run.stop:
-            raise PeerError("the neighbour closed in the middle of a piece", subject=str(index))
-        hasher.update(view[at : at + count])
-        at += count
-        run.unreported += count
-    blob = run.blob
-    if blob.have >> index & 1:
+            while self._receive():
+                index, size = self._index, self._filled
+                good = self._keep(index)
+                tell(Received(index, size, good))
+                if not good:  # what else it sends of this run is not worth taking in
+                    raise PeerError("the neighbour sent a wrong piece", subject=str(index))
+                self._index, self._filled = index + 1, 0
+                if self._index < self._end:
+                    self._hasher = hashlib.sha256()
+                elif not self._next(tell):
+                    tell(Ended(None))
+                    return
+            tell(Dry())
+        except Exception as error:  # the loop is told, whatever it is, and ends the session with it
+            tell(Ended(error))
+
+    def _receive(self) -> bool:
+        """Fill the buffer with the piece; False where its bytes are not there yet."""
+        size = self._layout.size(self._index)
+        while self._filled < size:
+            view = self._buffer[self._filled : min(size, self._filled + _CHUNK)]
+            try:
+                count = self._sock.recv_into(view)
+            except BlockingIOError:
+                if self.stop or not self._soon():
+                    return False
+                continue
+            if count == 0 or self.stop:
+                raise PeerError("the neighbour closed in the middle of a piece", subject=str(self._index))
+            self._hasher.update(view[:count])
+            self._filled += count
+            self.taken += count
         return True
-    digest = hasher.digest()
-    if digest != blob.digest_of(index):
-        return False
-    blob.write(run.layout.start(index), view)
-    blob.mark(index, digest)
-    return True
+
+    def _soon(self) -> bool:
+        """Whether there are bytes within a moment, for which it pays to stay."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock, select.POLLIN)
+        return bool(self._poll.poll(_PATIENCE_MS))
+
+    def _keep(self, index: int) -> bool:
+        """Check the piece and write it; False where its digest is another (or not known)."""
+        blob = self._blob
+        if blob.have >> index & 1:
+            return True
+        digest = self._hasher.digest()
+        if digest != blob.digest_of(index):
+            return False
+        blob.write(self._layout.start(index), self._buffer[: self._filled])
+        blob.mark(index, digest)
+        return True
+
+    def _next(self, tell: Callable[[Told], None]) -> bool:
+        """Go on with the body that follows, where its head is there already and it is long."""
+        try:
+            head = self._sock.recv(wire.HEADER, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        if len(head) < wire.HEADER:
+            return False
+        frame = wire.parse_header(head)
+        if frame.kind is not Kind.DATA or frame.length < self._least:
+            return False
+        check_data(frame, self._layout)
+        self._sock.recv(wire.HEADER)
+        if frame.flags & wire.CHOSEN:
+            tell(Offer(frame.first, frame.run))
+        self._begin(frame)
+        return True
 
 
-def _wait_readable(run: BulkRun) -> None:
-    poll = select.poll()
-    poll.register(run.sock, select.POLLIN)
-    deadline = time.monotonic() + _SILENCE_S
-    while not poll.poll(500):
-        if run.stop or time.monotonic() > deadline:
-            raise PeerError("the neighbour is silent in the middle of a piece")
+class BulkPool:
+    """The threads, for all sessions of a node: `threads` of them, or (0) one for each core and one more.
+
+    To be made, used and closed in the event loop.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._todo: SimpleQueue[BulkRun | None] = SimpleQueue()
+        self._told: deque[tuple[BulkRun, Told]] = deque()
+        self._armed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._threads: list[threading.Thread] = []
+        self._most = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)) + 1)
+        self._given = 0
+
+    def receive(self, run: BulkRun) -> None:
+        """Let a thread go on with `run`."""
+        self._given += 1
+        if len(self._threads) < min(self._most, self._given):
+            thread = threading.Thread(target=self._work, name=f"bulk_{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._todo.put(run)
+
+    def close(self) -> None:
+        """End the threads; runs are to be stopped before."""
+        for _ in self._threads:
+            self._todo.put(None)
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hand_over()
+
+    def _work(self) -> None:
+        while (run := self._todo.get()) is not None:
+            self._work_on(run)
+
+    def _work_on(self, run: BulkRun) -> None:
+        def tell(what: Told) -> None:
+            self._told.append((run, what))
+            if not self._armed:
+                self._armed = True
+                with contextlib.suppress(RuntimeError):  # the loop is over
+                    self._loop.call_soon_threadsafe(self._deliver)
+
+        run.work(tell)
+
+    def _deliver(self) -> None:
+        """Tell what has happened, and look again in a while: waking the loop costs more than a timer."""
+        if self._hand_over() and self._timer is None:
+            self._timer = self._loop.call_later(_TELL_EVERY_S, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self._deliver()
+
+    def _hand_over(self) -> bool:
+        """Whether there was anything to tell."""
+        self._armed = False
+        if not self._told:
+            return False
+        self._armed = True
+        while self._told:
+            run, what = self._told.popleft()
+            run.hear(what)
+        return True

@@ -36,6 +36,7 @@ from dragonfly.core.messages import (
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.errors import DragonflyError, SourceError, StoppedError
+from dragonfly.peer.bulk import BulkPool
 from dragonfly.peer.node import Node
 from dragonfly.peer.pull import Pull
 from dragonfly.peer.report import Result
@@ -112,7 +113,7 @@ class Engine:
             tracker=tracker,
             tracer=tracer,
             slots=UploadSlots(settings.upload_slots, TokenBucket(settings.upload_limit)),
-            bulk=ThreadPoolExecutor(settings.bulk_threads, thread_name_prefix="bulk"),
+            bulk=BulkPool(settings.bulk_threads),
             reading=ThreadPoolExecutor(settings.source_threads, thread_name_prefix="source"),
             hashing=ThreadPoolExecutor(4, thread_name_prefix="hash"),
             download_limit=TokenBucket(settings.download_limit),
@@ -138,7 +139,8 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.node.tracker.close()
         self.node.slots.close()
-        for pool in (self.node.bulk, self.node.reading, self.node.hashing):
+        self.node.bulk.close()
+        for pool in (self.node.reading, self.node.hashing):
             pool.shutdown(wait=False, cancel_futures=True)
 
     # ---------------------------------------------------------------- pulls

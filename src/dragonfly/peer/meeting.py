@@ -31,6 +31,10 @@ from dragonfly.wire.piece import Frame, Kind
 __all__ = ["Meeting"]
 
 
+_PUBLISHED_WITHIN_S = 10.0
+"""After so long the supernode has told everybody the digests of pieces that a seed has read."""
+
+
 async def _raised(error: Exception) -> None:
     raise error
 
@@ -68,6 +72,7 @@ class Meeting:
         self._spawn = spawn
         self._trouble = trouble
         self._full = bitmap.full(blob.layout.count)
+        self._digests_new_until = 0.0 if blob.complete else float("inf")
 
     # ---------------------------------------------------------------- who
 
@@ -231,7 +236,7 @@ class Meeting:
         while (item := self.uploads.next(session.name)) is not None:
             if isinstance(item, Run):
                 start, end = self.layout.span(item.first, item.count)
-                if item.by_choice:
+                if item.by_choice and self._node.now() < self._digests_new_until:
                     digests = self._blob.digests[32 * item.first : 32 * (item.first + item.count)]
                     session.send(wire.digests_frame(item.first, bytes(digests)))
                 session.send_run(item.first, item.count, chosen=item.by_choice)
@@ -298,6 +303,7 @@ class Meeting:
 
     def all_here(self) -> None:
         """Everything is had: say so, and leave whom neither side needs."""
+        self._digests_new_until = self._node.now() + _PUBLISHED_WITHIN_S
         self.links.announce_all()
         for session in list(self.links.sessions.values()):
             self.part_if_done(session)

@@ -11,6 +11,7 @@ from random import Random
 from dragonfly.core.messages import HostInfo
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey
+from dragonfly.peer.bulk import BulkPool
 from dragonfly.peer.origin import Throttle
 from dragonfly.peer.settings import EngineSettings
 from dragonfly.peer.slots import UploadSlots
@@ -33,7 +34,7 @@ class Node:
     tracker: Tracker
     tracer: Tracer
     slots: UploadSlots
-    bulk: ThreadPoolExecutor
+    bulk: BulkPool
     reading: ThreadPoolExecutor
     hashing: ThreadPoolExecutor
     download_limit: TokenBucket

@@ -5,7 +5,7 @@ piece once more. A body is received straight into the piece's buffer, checked, a
 with one `pwrite`; only what is right reaches the disk, so two neighbours may race for a
 piece without one's bad bytes landing on the other's good ones. `SO_RCVLOWAT` keeps the
 loop asleep until a whole body (or a large part) is in the kernel. Long runs are received by
-a thread (`peer.bulk`). Pieces leave by `sendfile`; `TCP_NOTSENT_LOWAT` keeps what waits in
+threads (`peer.bulk`). Pieces leave by `sendfile`; `TCP_NOTSENT_LOWAT` keeps what waits in
 user space, where it can still be cancelled.
 """
 
@@ -20,13 +20,12 @@ import socket
 import struct
 import termios
 from collections import deque
-from concurrent.futures import Executor
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from dragonfly.core import bitmap
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.errors import DragonflyError, PeerError
-from dragonfly.peer.bulk import BulkRun, receive_run
+from dragonfly.peer.bulk import BulkPool, BulkRun, Dry, Ended, Offer, Received, Told, check_data
 from dragonfly.store.blob import Blob
 from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
@@ -36,6 +35,7 @@ __all__ = ["PeerSession", "SessionOwner"]
 _TCP_NOTSENT_LOWAT = 25
 _SO_RCVLOWAT = getattr(socket, "SO_RCVLOWAT", 18)
 _LOWAT_MOST = 128 * 1024
+_LOWAT_BULK = 256 * 1024
 _QUEUE_SLOW = 16 * 1024
 _QUEUE_FAST = 2 * 1024 * 1024
 _READS_PER_WAKE = 64
@@ -98,7 +98,7 @@ class PeerSession:
         lane: int = 0,
         layout: PieceLayout,
         blob: Blob,
-        bulk: Executor,
+        bulk: BulkPool,
         bulk_from: int,
     ) -> None:
         self.owner = owner
@@ -112,7 +112,7 @@ class PeerSession:
         """The pieces that the other side knows us to have."""
         self.closed = False
         self.received = 0
-        """Bytes taken from the socket in bodies; written by the bulk thread too."""
+        """Bytes taken from the socket in bodies, but for what a bulk run has not told yet."""
         self.sent = 0
         self._sock = sock
         self._fd = sock.fileno()
@@ -122,6 +122,8 @@ class PeerSession:
         self._bulk = bulk
         self._bulk_from = bulk_from
         self._bulk_run: BulkRun | None = None
+        self._bulk_told = 0
+        self._bulk_waits = False
         self._header = bytearray(wire.HEADER)
         self._target = memoryview(self._header)
         self._filled = 0
@@ -164,9 +166,9 @@ class PeerSession:
         except (OSError, DragonflyError, ValueError) as error:
             self.close(error)
 
-    def _sleep_until(self, count: int) -> None:
-        """Wake only when `count` more bytes are here (or the other side closes)."""
-        count = max(1, min(count, _LOWAT_MOST))
+    def _sleep_until(self, count: int, most: int = _LOWAT_MOST) -> None:
+        """Wake only when `count` more bytes (or `most`) are here, or the other side closes."""
+        count = max(1, min(count, most))
         if count != self._lowat:
             self._lowat = count
             self._sock.setsockopt(socket.SOL_SOCKET, _SO_RCVLOWAT, count)
@@ -227,12 +229,7 @@ class PeerSession:
         self.owner.peer_has(self, pieces)
 
     def _begin_data(self, frame: Frame) -> None:
-        layout = self._layout
-        if not frame.run or frame.first + frame.run > layout.count:
-            raise PeerError("data for a piece that does not exist", subject=self.name)
-        start, end = layout.span(frame.first, frame.run)
-        if end - start != frame.length:
-            raise PeerError("data of a wrong length", subject=self.name)
+        check_data(frame, self._layout)
         if frame.flags & wire.CHOSEN:
             self.owner.peer_offers(self, frame.first, frame.run)
         self._frame = frame
@@ -274,28 +271,56 @@ class PeerSession:
 
     def _begin_bulk(self, frame: Frame) -> None:
         self._loop.remove_reader(self._fd)
-        self._sleep_until(1)
         if self._buffer is None:
             self._buffer = bytearray(self._layout.piece_size)
-        run = self._bulk_run = BulkRun(self._sock, self._blob, self._layout, frame.first, frame.run, self._buffer)
-        future = self._loop.run_in_executor(self._bulk, receive_run, run, self._loop, self._bulk_pieces)
-        future.add_done_callback(self._bulk_done)
+        run = self._bulk_run = BulkRun(
+            self._sock, self._blob, self._layout, frame, self._buffer, self._bulk_from, self._bulk_heard
+        )
+        self._bulk_told = 0
+        # A thread that waits is woken for a good part of a piece, not for each packet.
+        self._sleep_until(run.left, _LOWAT_BULK)
+        self._bulk.receive(run)
 
-    def _bulk_pieces(self, run: BulkRun, pieces: list[tuple[int, bool]]) -> None:
-        """Called in the loop, some pieces at a time."""
-        for index, good in pieces:
-            size = self._layout.size(index)
-            self.received += size
-            if not self.closed:
-                self.owner.piece_arrived(self, index, good, size)
+    def _bulk_heard(self, told: Told) -> None:
+        """What the threads say, in the loop."""
+        match told:
+            case Received(index=index, size=size, good=good):
+                self.received += size
+                self._bulk_told += size
+                if not self.closed:
+                    self.owner.piece_arrived(self, index, good, size)
+            case Offer(first=first, count=count):
+                if not self.closed:
+                    self.owner.peer_offers(self, first, count)
+            case Dry():
+                self._bulk_dry()
+            case Ended(error=error):
+                self._bulk_ended(error)
+            case _:
+                assert_never(told)
 
-    def _bulk_done(self, future: asyncio.Future[None]) -> None:
+    def _bulk_dry(self) -> None:
+        """Wait for more of the run here, where it holds no thread."""
+        if self.closed:
+            self._bulk_ended(None)
+            return
+        assert self._bulk_run is not None
+        self._sleep_until(self._bulk_run.left, _LOWAT_BULK)
+        self._bulk_waits = True
+        self._loop.add_reader(self._fd, self._bulk_more)
+
+    def _bulk_more(self) -> None:
+        assert self._bulk_run is not None
+        self._bulk_waits = False
+        self._loop.remove_reader(self._fd)
+        self._bulk.receive(self._bulk_run)
+
+    def _bulk_ended(self, error: Exception | None) -> None:
         self._bulk_run = None
-        error = None if future.cancelled() else future.exception()
         if self.closed:
             self._sock.close()
         elif error is not None:
-            self.close(error if isinstance(error, Exception) else None)
+            self.close(error)
         else:
             self._next_header()
             self._loop.add_reader(self._fd, self._readable)
@@ -304,11 +329,9 @@ class PeerSession:
         """Bytes of bodies that came in so far, those that still wait in the kernel included."""
         if self.closed:
             return self.received
+        waiting = int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0"))[0])
         run = self._bulk_run
-        if run is not None:
-            return self.received + run.unreported
-        waiting = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0\0\0\0"))[0]
-        return self.received + int(waiting)
+        return self.received + waiting + (run.taken - self._bulk_told if run is not None else 0)
 
     # ---------------------------------------------------------------- sending
 
@@ -405,15 +428,15 @@ class PeerSession:
         self.closed = True
         self._control.clear()
         self._file = None
-        if self._bulk_run is None:
-            self._loop.remove_reader(self._fd)
         if self._writing:
             self._loop.remove_writer(self._fd)
-        if self._bulk_run is not None:
+        if self._bulk_run is None or self._bulk_waits:
+            self._loop.remove_reader(self._fd)
+            self._bulk_run = None
+            self._sock.close()
+        else:  # a thread has the socket, and closes it when it sees this
             self._bulk_run.stop = True
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
-        else:
-            self._sock.close()
         self._buffer = None
         self.owner.session_closed(self, error)
