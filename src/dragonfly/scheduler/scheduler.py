@@ -226,7 +226,7 @@ class Scheduler:
             member = task.members.get(host_id)
             if member is None or member.complete or member.waiting:
                 continue
-            if (want := self._settings.degree - len(member.links)) > 0:
+            if (want := min(self._settings.degree, len(task.members) - 1) - len(member.links)) > 0:
                 self._give(task, member, want, now)
 
     def _give(self, task: Task, member: Member, want: int, now: float, *, seed_too: bool = False) -> None:
@@ -403,7 +403,6 @@ class Scheduler:
         member.fallback, member.error = message.fallback, message.error
         if host.seed:
             task.seeding = False
-        else:
         if not message.error:
             member.complete = True
             if task.info is not None:

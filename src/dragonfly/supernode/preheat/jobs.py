@@ -25,8 +25,6 @@ from dragonfly.telemetry.trace import Tracer
 
 __all__ = ["Job", "PreheatRequest", "Preheats"]
 
-logger = logging.getLogger("dragonfly")
-
 _BARRIER_S = 3600.0
 _KEPT = 1000
 #: RFC 9110: a token; anything but control characters.

@@ -21,9 +21,7 @@ class SqliteState:
         self._path = path
         self._lock = threading.Lock()
         try:
-            # It holds the secret of the tickets; SQLite gives its journals the rights that the file has.
-            os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC | os.O_RDWR, 0o600))
-            path.chmod(0o600)
+            _make_private(path)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
