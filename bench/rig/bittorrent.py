@@ -99,16 +99,20 @@ class Aria2(BitTorrent):
 
 
 class Libtorrent(BitTorrent):
-    """libtorrent's Python binding on both sides; options "lt.<name>" are its settings."""
+    """libtorrent's Python binding on both sides, of this interpreter or Debian's (option `python`: of another);
+    options "lt.<name>" are its settings."""
 
     name = "libtorrent"
     gated = True
 
     def setup(self, job: Job) -> None:
-        python = self.options.get("python", "/usr/bin/python3")
-        if subprocess.run([python, "-c", "import libtorrent"], capture_output=True, check=False).returncode:
-            raise NotApplicable(f"{python} has no libtorrent (Debian: python3-libtorrent)")
-        self._python = python
+        asked = self.options.get("python")
+        for python in [asked] if asked else [sys.executable, "/usr/bin/python3"]:
+            if subprocess.run([python, "-c", "import libtorrent"], capture_output=True, check=False).returncode == 0:
+                self._python = python
+                break
+        else:
+            raise NotApplicable("no Python here has libtorrent (pip: libtorrent; Debian: python3-libtorrent)")
         self._torrent = self.prepare(job)
         for i in range(job.rig.hosts.servers):
             job.start(f"s{i}", self._argv("seed", job.blob.path.parent, "-", "-"))
