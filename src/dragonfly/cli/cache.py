@@ -20,7 +20,7 @@ def command() -> None:
     """What this node's daemon holds."""
 
 
-@command.command("ls")
+@command.command("ls", short_help="what is pulled, served, or ended lately")
 @_data_dir
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
 def ls(data_dir: Path | None, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def ls(data_dir: Path | None, as_json: bool) -> None:
         click.echo("nothing was pulled since the daemon started", err=True)
 
 
-@command.command("rm")
+@command.command("rm", short_help="delete tasks from this node")
 @click.argument("tasks", nargs=-1, required=True)
 @_data_dir
 def rm(tasks: tuple[str, ...], data_dir: Path | None) -> None:

@@ -30,7 +30,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Loaded:
     """The settings of one command; `of(kind)` gives the part of that type."""
 
-    def __init__(self, parts: dict[type[msgspec.Struct], msgspec.Struct], given: frozenset[str]) -> None:
+    def __init__(
+        self, command: Command, parts: dict[type[msgspec.Struct], msgspec.Struct], given: frozenset[str]
+    ) -> None:
+        self._command = command
         self._parts = parts
         self.given = given
         """Dotted names of what was set anywhere."""
@@ -41,11 +44,17 @@ class Loaded:
         return part
 
     def tree(self) -> dict[str, object]:
-        """Everything in force, as a file would say it."""
+        """Everything in force, as a file would say it. Secrets are in it."""
         found: dict[str, object] = {}
-        for part in self._parts.values():
-            found[type(part).__name__] = msgspec.to_builtins(part)
+        for kind in self._command.flat:
+            found |= msgspec.to_builtins(self._parts[kind])
+        for section, kind in self._command.sections.items():
+            inner = msgspec.to_builtins(self._parts[kind])
+            found[section] = {key: value for key, value in inner.items() if not self._decided(section, key)}
         return found
+
+    def _decided(self, section: str, key: str) -> bool:
+        return f"{section}.{key}" in self._command.decided
 
 
 def load(
@@ -72,7 +81,7 @@ def load(
         raw = tree.get(section) or {}
         _check_decided(command, section, raw)
         parts[kind] = _made(kind, raw, f"{section}.")
-    return Loaded(parts, frozenset(tree))
+    return Loaded(command, parts, frozenset(tree))
 
 
 def fields_of(kind: type[msgspec.Struct]) -> dict[str, Any]:

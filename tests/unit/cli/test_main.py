@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from dragonfly import __version__
 from dragonfly.cli.exits import Exit, exit_for
-from dragonfly.cli.main import SUBCOMMANDS, _umbrella
+from dragonfly.cli.main import SUBCOMMANDS, umbrella
 from dragonfly.cli.options import settings_options
 from dragonfly.config.load import fields_of
 from dragonfly.config.schema import DAEMON, SUPERNODE
@@ -72,7 +72,7 @@ def test_the_version(program: str) -> None:
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_subcommand_has_help(name: str) -> None:
     for arguments in ([name, "--help"], [name, "-h"]):
-        result = CliRunner().invoke(_umbrella, arguments)
+        result = CliRunner().invoke(umbrella, arguments)
         if result.exit_code == 0:
             assert "Usage:" in result.output
             return
@@ -80,7 +80,7 @@ def test_every_subcommand_has_help(name: str) -> None:
 
 
 def test_help_lists_the_subcommands() -> None:
-    result = CliRunner().invoke(_umbrella, ["--help"])
+    result = CliRunner().invoke(umbrella, ["--help"])
     assert all(name in result.output for name in SUBCOMMANDS)
 
 
@@ -152,11 +152,11 @@ def test_every_setting_that_fits_on_a_line_is_a_flag() -> None:
 def test_config_check_default_and_reference(tmp_path: Path) -> None:
     runner = CliRunner()
     for program in ("supernode", "dfdaemon", "dfget"):
-        text = runner.invoke(_umbrella, ["config", "default", program]).output
+        text = runner.invoke(umbrella, ["config", "default", program]).output
         (tmp_path / "f").write_text(text)
-        result = runner.invoke(_umbrella, ["config", "check", program, str(tmp_path / "f")])
+        result = runner.invoke(umbrella, ["config", "check", program, str(tmp_path / "f")])
         assert result.output == f"{tmp_path / 'f'}: good for {program}\n"
-    assert "# Configuration" in runner.invoke(_umbrella, ["config", "reference"]).output
+    assert "# Configuration" in runner.invoke(umbrella, ["config", "reference"]).output
     assert "map = 5" in bad_usage("dragonfly", "config", "check", "dfdaemon", _written(tmp_path / "bad", "map: 5"))
 
 
@@ -165,8 +165,8 @@ def test_ca(tmp_path: Path) -> None:
     (tmp_path / "ca").mkdir()
     pem = Path(_written(tmp_path / "ca" / "ca.crt", "-----BEGIN CERTIFICATE-----\n"))
     runner = CliRunner()
-    assert runner.invoke(_umbrella, ["ca", "--data-dir", str(tmp_path)]).output == pem.read_text()
-    assert runner.invoke(_umbrella, ["ca", "--data-dir", str(tmp_path), "--path"]).output == f"{pem}\n"
+    assert runner.invoke(umbrella, ["ca", "--data-dir", str(tmp_path)]).output == pem.read_text()
+    assert runner.invoke(umbrella, ["ca", "--data-dir", str(tmp_path), "--path"]).output == f"{pem}\n"
 
 
 def _written(path: Path, text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from dragonfly.config.load import Loaded, fields_of, load, unit_of
 from dragonfly.config.schema import DAEMON, DFGET, SUPERNODE, Command, LogSettings, NodeSettings
@@ -263,10 +264,14 @@ def test_an_empty_file_is_no_settings(file: Path) -> None:
 
 
 def test_the_tree_says_what_is_in_force(file: Path) -> None:
-    tree = load(SUPERNODE, flags={"zone": "z"}, file=None, environ={}).tree()
-    assert isinstance(tree["SupernodeSettings"], dict)
-    assert tree["SupernodeSettings"]["zone"] == "z"
-    assert SupernodeSettings().zone == ""
+    file.write_text("{scheduler: {degree: 6}, store: {ttl_s: 1h}, source_allow: [a, b]}")
+    tree = load(SUPERNODE, flags={"zone": "z"}, file=file, environ={}).tree()
+    file.write_text(yaml.safe_dump(tree))
+    again = load(SUPERNODE, flags={}, file=file, environ={})
+    assert again.tree() == tree, "what is shown is a file that says the same"
+    assert again.of(SupernodeSettings).zone == "z"
+    assert again.of(SupernodeSettings).scheduler.degree == 6
+    assert again.of(StoreSettings).ttl_s == 3600
 
 
 def test_sizes_and_durations_that_are_too_long() -> None:
