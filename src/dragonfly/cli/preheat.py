@@ -27,7 +27,13 @@ _LOOK_S = 0.5
 @click.option("--scope", default="seed", metavar="seed|all|N", help="the seed only, all nodes, or N of them  [seed]")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="credentials, for instance")
 @click.option("--digest", default="", metavar="sha256:HEX", help="of a file")
-@click.option("--token", default="", envvar="DRAGONFLY_ADMIN_TOKEN", help="where the supernode asks for one")
+@click.option(
+    "--token",
+    default="",
+    envvar="DRAGONFLY_API_TOKEN",
+    metavar="TOKEN",
+    help="the supernode's api_token, if it has one",
+)
 @click.option("--wait/--no-wait", default=True, help="until it is done  [wait]")
 def command(url: str, supernode: str, kind: str | None, scope: str, wait: bool, token: str, **rest: Any) -> None:
     """Fetch a file or an image beforehand, so that its first pull is as fast as any.
