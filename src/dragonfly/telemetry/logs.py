@@ -104,6 +104,8 @@ def _sentence(event: Event) -> str:
             value = f"{str(value)[:19]}…"
         elif name == "bytes" and isinstance(value, int):
             value = format_size(value)
+        elif isinstance(value, float):
+            value = f"{value:.3g}"
         text = one_line(value)
         parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
     return " ".join(parts)
