@@ -60,9 +60,14 @@ def stat(data_dir: Path | None) -> None:
     """The daemon in a few lines."""
     from dragonfly.client.client import Client
 
-    status = Client(data_dir).status()
+    client = Client(data_dir)
+    status = client.status()
     if status is None:
-        raise UsageError("no daemon runs here", advice="start dfdaemon, or name its --data-dir")
+        raise UsageError(
+            "no daemon runs here",
+            subject=str(client.daemon(start=False).data_dir),
+            advice="start dfdaemon, or name its --data-dir",
+        )
     click.echo(f"dfdaemon {status.version}, process {status.pid}, up {format_duration(status.uptime_s)}")
     click.echo(f"listens on {status.listen}; other nodes at port {status.peer_port}; supernode: {status.supernode}")
     click.echo(f"{status.tasks} tasks stored, {status.pulls} being pulled, {format_size(status.resident_bytes)} memory")

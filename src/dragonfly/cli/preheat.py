@@ -91,5 +91,10 @@ def _ask(url: str, token: str, body: dict[str, Any] | None = None) -> dict[str, 
             detail = text
         raise UsageError(f"the supernode answered {error.code}", subject=url, advice=detail.strip()) from None
     except OSError as error:
-        raise DragonflyError("the supernode can't be asked", subject=url, advice=str(error)) from None
+        reason = getattr(error, "reason", error)
+        raise DragonflyError(
+            "the supernode can't be asked",
+            subject=f"{url} ({getattr(reason, 'strerror', None) or reason})",
+            advice="check --supernode, and that it runs",
+        ) from None
     return found

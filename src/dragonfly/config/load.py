@@ -7,7 +7,9 @@ an unknown key also names the nearest known one. Nothing is started then.
 from __future__ import annotations
 
 import difflib
+import enum
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -187,12 +189,31 @@ def _made(kind: type[S], raw: Any, where: str) -> S:
             subject=f"{where}{field} = {_shown(raw.get(field, values.get(field)))}"
             if field in values
             else where.rstrip(".") or kind.__name__,
-            advice=str(error).partition(" - at")[0],
+            advice=(_wanted(known[field]) if field in values else "") or str(error).partition(" - at")[0],
         ) from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise UsageError(
             "a value that makes no sense", subject=where.rstrip(".") or kind.__name__, advice=_one_line(error)
         ) from None
+
+
+def _wanted(annotation: Any) -> str:
+    """What to write for a field, in words; empty where msgspec's own words have to do."""
+    metas = [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+    pattern = next((meta.pattern for meta in metas if meta.pattern), "")
+    if choices := re.fullmatch(r"\^\(([a-z|]+)\)\$", pattern):
+        return _or(choices[1].split("|"))
+    if isinstance(plain, type) and issubclass(plain, enum.Enum):
+        return _or([str(one.value) for one in plain])
+    least = next((f", {meta.ge:g} or more" for meta in metas if meta.ge is not None), "")
+    most = next((f", at most {meta.le:g}" for meta in metas if meta.le is not None), "")
+    form = {bool: "write true or false", int: "write a whole number", float: "write a number", str: "write a text"}
+    return f"{form[plain]}{least}{most}" if plain in form else ""
+
+
+def _or(choices: list[str]) -> str:
+    return f"write {', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _value(annotation: Any, value: Any, where: str) -> Any:

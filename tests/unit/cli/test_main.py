@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from dragonfly import __version__
@@ -147,6 +148,27 @@ def test_every_setting_that_fits_on_a_line_is_a_flag() -> None:
         keys = {name for kind in command.flat for name in fields_of(kind)}
         assert keys - flags == in_files_only
         assert flags - keys == {"config"}
+
+
+def test_config_show_says_what_is_in_force_without_secrets(tmp_path: Path) -> None:
+    file = _written(tmp_path / "f", "{join_token: hush, zone: z, store: {ttl_s: 1h}}")
+    shown = CliRunner().invoke(umbrella, ["config", "show", "supernode", "--config", file])
+    tree = yaml.safe_load(shown.output)
+    assert (tree["zone"], tree["store"]["ttl_s"], tree["join_token"], tree["api_token"]) == ("z", 3600.0, "(set)", "")
+    assert "hush" not in shown.output
+
+
+def test_who_asks_where_no_daemon_runs_hears_what_to_do(tmp_path: Path) -> None:
+    for words in (["cache", "ls"], ["cache", "stat"], ["cache", "rm", "x"], ["trace", "x"], ["top"]):
+        line = bad_usage("dragonfly", *words, "--data-dir", str(tmp_path))
+        assert str(tmp_path) in line
+        assert line.endswith("; start dfdaemon, or name its --data-dir")
+
+
+def test_a_preheat_without_a_supernode_says_where_it_asked() -> None:
+    told = called("dragonfly", "preheat", "http://a/b", "--supernode", "127.0.0.1:1")
+    assert told.returncode == Exit.FAILED
+    assert "http://127.0.0.1:1/api/v1/preheats (Connection refused); check --supernode" in told.stderr
 
 
 def test_config_check_default_and_reference(tmp_path: Path) -> None:

@@ -222,6 +222,21 @@ def test_a_bad_value_is_one_clear_line(file: Path, text: str, words: str) -> Non
     assert words in refusal(file, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("log_level: loud", "write debug, info, warning or error"),
+        ("when_upstream_down: maybe", "write deny or anonymous-ok"),
+        ("rules: [{regex: x, direct: perhaps}]", "write true or false"),
+        ("engine: {upload_slots: none}", "write a whole number, 1 or more"),
+        ("store: {low_water: high}", "write a number"),
+        ("zone: [a]", "write a text"),
+    ],
+)
+def test_what_is_wanted_is_said_in_words(file: Path, text: str, advice: str) -> None:
+    assert advice in refusal(file, text)
+
+
 def test_bad_flags_and_variables_are_named_too() -> None:
     assert "disk_limit = 'x'" in refusal(disk_limit="x")
     assert "store.ttl_s = 'x'" in refusal(env={"DRAGONFLY_STORE__TTL_S": "x"})
