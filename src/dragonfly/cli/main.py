@@ -54,7 +54,11 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dragonfly")
 def umbrella() -> None:
-    """P2P distribution of container images, models and files."""
+    """P2P distribution of container images, models and files.
+
+    One supernode for the cluster, a daemon on each node. Then setup puts the daemon before a container
+    runtime, doctor checks the whole way, and top shows it at work. Each command has its own --help.
+    """
 
 
 def run(command: Callable[[], click.Command], name: str) -> None:

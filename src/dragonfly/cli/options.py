@@ -10,14 +10,20 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from dragonfly.config.load import Loaded, fields_of, load, unit_of
+from dragonfly.config.load import Loaded, choices_of, fields_of, load, unit_of
 from dragonfly.config.reference import default_text
 from dragonfly.config.schema import Command
 
 __all__ = ["given", "load_from", "settings_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_METAVARS = {"bytes": "SIZE", "bytes/s": "RATE", "s": "DURATION"}
+_UNITS = {"bytes": "SIZE", "bytes/s": "RATE", "s": "DURATION"}
+#: What stands for a text in `--help`, by the last word of the setting's name.
+_TEXTS = {
+    "advertise": "IP", "allow": "PATTERN", "ca": "FILE", "cert": "FILE", "deny": "PATTERN", "dir": "DIR", "key": "FILE",
+    "listen": "IP:PORT", "map": "DOMAIN=URL", "mode": "OCTAL", "policy": "NAME", "rack": "NAME", "registry": "URL",
+    "state": "PLACE", "supernode": "HOST", "token": "TOKEN", "upstream": "HOST", "zone": "NAME",
+}  # fmt: skip
 
 
 def settings_options(command: Command) -> Callable[[F], F]:
@@ -70,5 +76,9 @@ def _option(name: str, annotation: Any, default: object) -> Callable[[F], F] | N
     if plain is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     many = origin in (tuple, dict)
-    metavar = _METAVARS.get(unit) or ("NAME=VALUE" if origin is dict else {int: "N", float: "X"}.get(plain, "TEXT"))
+    if many:
+        text += "; may be repeated"
+    choices = choices_of(annotation)
+    metavar = f"[{'|'.join(choices)}]" if choices else _UNITS.get(unit) or {int: "N", float: "X"}.get(plain)
+    metavar = metavar or _TEXTS.get(name.rpartition("_")[2], "TEXT")
     return click.option(flag, name, default=None, multiple=many, metavar=metavar, help=text)

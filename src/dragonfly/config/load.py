@@ -22,7 +22,7 @@ from dragonfly.config.schema import Command
 from dragonfly.core.units import parse_duration, parse_rate, parse_size
 from dragonfly.errors import UsageError
 
-__all__ = ["Loaded", "fields_of", "load", "unit_of"]
+__all__ = ["Loaded", "choices_of", "fields_of", "load", "unit_of"]
 
 _PARSERS = {"bytes": parse_size, "bytes/s": parse_rate, "s": parse_duration}
 _MOST = 2**62
@@ -98,6 +98,17 @@ def unit_of(annotation: Any) -> str:
         if isinstance(meta, msgspec.Meta) and meta.extra and "unit" in meta.extra:
             return str(meta.extra["unit"])
     return ""
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """The words of a field that takes only some: an enumeration's, or those of a pattern `^(a|b)$`."""
+    plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+    if isinstance(plain, type) and issubclass(plain, enum.Enum):
+        return [str(one.value) for one in plain]
+    for meta in getattr(annotation, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and (form := re.fullmatch(r"\^\(([a-z|]+)\)\$", meta.pattern or "")):
+            return form[1].split("|")
+    return []
 
 
 # ---------------------------------------------------------------- files and variables
@@ -201,19 +212,12 @@ def _wanted(annotation: Any) -> str:
     """What to write for a field, in words; empty where msgspec's own words have to do."""
     metas = [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
     plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
-    pattern = next((meta.pattern for meta in metas if meta.pattern), "")
-    if choices := re.fullmatch(r"\^\(([a-z|]+)\)\$", pattern):
-        return _or(choices[1].split("|"))
-    if isinstance(plain, type) and issubclass(plain, enum.Enum):
-        return _or([str(one.value) for one in plain])
+    if choices := choices_of(annotation):
+        return f"write {', '.join(choices[:-1])} or {choices[-1]}"
     least = next((f", {meta.ge:g} or more" for meta in metas if meta.ge is not None), "")
     most = next((f", at most {meta.le:g}" for meta in metas if meta.le is not None), "")
     form = {bool: "write true or false", int: "write a whole number", float: "write a number", str: "write a text"}
     return f"{form[plain]}{least}{most}" if plain in form else ""
-
-
-def _or(choices: list[str]) -> str:
-    return f"write {', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _value(annotation: Any, value: Any, where: str) -> Any:

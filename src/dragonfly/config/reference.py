@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from dragonfly.config.load import fields_of, unit_of
+from dragonfly.config.load import choices_of, fields_of, unit_of
 from dragonfly.config.schema import DAEMON, DFGET, SUPERNODE, Command
 
 __all__ = ["default_text", "defaults_text", "reference_text"]
@@ -108,10 +108,10 @@ def _form(annotation: Any) -> str:
         return "TABLES" if _struct_in(annotation) is not None else "LIST"
     if origin is dict:
         return "LIST of NAME=VALUE"
-    if isinstance(plain, type) and issubclass(plain, enum.Enum):
-        return " or ".join(f"`{one.value}`" for one in plain)
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         return "TABLE"
+    if choices := choices_of(annotation):
+        return " or ".join(f"`{choice}`" for choice in choices)
     return {bool: "`true` or `false`", int: "number", float: "number"}.get(plain, "text")
 
 
