@@ -22,6 +22,7 @@ _LEVELS = {
     "peer.isolated": logging.WARNING,
     "piece.corrupt": logging.WARNING,
     "session.closed": logging.DEBUG,
+    "session.refused": logging.WARNING,
     "supernode.connected": logging.INFO,
     "supernode.lost": logging.WARNING,
     "supernode.unreachable": logging.WARNING,
