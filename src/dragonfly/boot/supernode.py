@@ -138,4 +138,5 @@ def _pem(file: str) -> str:
     try:
         return Path(file).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("the CA file can't be read", subject=file, advice=str(error)) from None
+        reason = getattr(error, "strerror", None) or "it is no PEM text"
+        raise UsageError("--upstream-ca can't be read", subject=f"{file} ({reason})", advice="check it") from None

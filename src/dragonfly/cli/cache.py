@@ -20,7 +20,7 @@ def command() -> None:
     """What this node's daemon holds."""
 
 
-@command.command("ls")
+@command.command("ls", short_help="what is pulled, served, or ended lately")
 @_data_dir
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
 def ls(data_dir: Path | None, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def ls(data_dir: Path | None, as_json: bool) -> None:
         click.echo("nothing was pulled since the daemon started", err=True)
 
 
-@command.command("rm")
+@command.command("rm", short_help="delete tasks from this node")
 @click.argument("tasks", nargs=-1, required=True)
 @_data_dir
 def rm(tasks: tuple[str, ...], data_dir: Path | None) -> None:
@@ -60,9 +60,14 @@ def stat(data_dir: Path | None) -> None:
     """The daemon in a few lines."""
     from dragonfly.client.client import Client
 
-    status = Client(data_dir).status()
+    client = Client(data_dir)
+    status = client.status()
     if status is None:
-        raise UsageError("no daemon runs here", advice="start dfdaemon, or name its --data-dir")
+        raise UsageError(
+            "no daemon runs here",
+            subject=str(client.daemon(start=False).data_dir),
+            advice="start dfdaemon, or name its --data-dir",
+        )
     click.echo(f"dfdaemon {status.version}, process {status.pid}, up {format_duration(status.uptime_s)}")
     click.echo(f"listens on {status.listen}; other nodes at port {status.peer_port}; supernode: {status.supernode}")
     click.echo(f"{status.tasks} tasks stored, {status.pulls} being pulled, {format_size(status.resident_bytes)} memory")

@@ -158,7 +158,10 @@ def _trust(values: dict[str, Any]) -> str:
     try:
         return str(values["cacert"].read_text(encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("certificates can't be read", subject=str(values["cacert"]), advice=str(error)) from None
+        reason = getattr(error, "strerror", None) or "it is no PEM text"
+        raise UsageError(
+            "--cacert can't be read", subject=f"{values['cacert']} ({reason})", advice="check it"
+        ) from None
 
 
 # ---------------------------------------------------------------- downloads

@@ -14,7 +14,7 @@ from dragonfly.cli.exits import Exit, exit_for
 from dragonfly.cli.say import say
 from dragonfly.errors import DragonflyError
 
-__all__ = ["dfdaemon", "dfget", "dragonfly", "supernode"]
+__all__ = ["ALIASES", "SUBCOMMANDS", "dfdaemon", "dfget", "dragonfly", "supernode", "umbrella"]
 
 #: Subcommands of `dragonfly`: name → module of its `command`. Loaded when asked for.
 SUBCOMMANDS = {
@@ -28,8 +28,11 @@ SUBCOMMANDS = {
     "top": ("dragonfly.cli.top", "watch this node's pulls"),
     "trace": ("dragonfly.cli.trace", "who sent which piece of a task, and when"),
     "ca": ("dragonfly.cli.ca", "print the CA certificate that clients must trust"),
-    "config": ("dragonfly.cli.config", "show settings: in force, defaults, reference"),
+    "config": ("dragonfly.cli.config", "show and check settings"),
 }
+
+#: Subcommands that are programs of their own as well.
+ALIASES = {"dragonfly supernode": "supernode", "dragonfly daemon": "dfdaemon", "dragonfly get": "dfget"}
 
 
 class _Lazy(click.Group):
@@ -51,8 +54,12 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dragonfly")
-def _umbrella() -> None:
-    """P2P distribution of container images, models and files."""
+def umbrella() -> None:
+    """P2P distribution of container images, models and files.
+
+    One supernode for the cluster, a daemon on each node. Then setup puts the daemon before a container
+    runtime, doctor checks the whole way, and top shows it at work. Each command has its own --help.
+    """
 
 
 def run(command: Callable[[], click.Command], name: str) -> None:
@@ -91,7 +98,7 @@ def dfget() -> None:
 
 
 def dragonfly() -> None:
-    run(lambda: _umbrella, "dragonfly")
+    run(lambda: umbrella, "dragonfly")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,20 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from dragonfly.config.load import Loaded, fields_of, load, unit_of
+from dragonfly.config.load import Loaded, choices_of, fields_of, load, unit_of
+from dragonfly.config.reference import default_text
 from dragonfly.config.schema import Command
 
-__all__ = ["given", "load_from", "settings_options", "shown_default"]
+__all__ = ["given", "load_from", "settings_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_METAVARS = {"bytes": "SIZE", "bytes/s": "RATE", "s": "DURATION"}
+_UNITS = {"bytes": "SIZE", "bytes/s": "RATE", "s": "DURATION"}
+#: What stands for a text in `--help`, by the last word of the setting's name.
+_TEXTS = {
+    "advertise": "IP", "allow": "PATTERN", "ca": "FILE", "cert": "FILE", "deny": "PATTERN", "dir": "DIR", "key": "FILE",
+    "listen": "IP:PORT", "map": "DOMAIN=URL", "mode": "OCTAL", "policy": "NAME", "rack": "NAME", "registry": "URL",
+    "state": "PLACE", "supernode": "HOST", "token": "TOKEN", "upstream": "HOST", "zone": "NAME",
+}  # fmt: skip
 
 
 def settings_options(command: Command) -> Callable[[F], F]:
@@ -47,19 +54,6 @@ def given(values: dict[str, Any]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value not in (None, ()) and name != "config"}
 
 
-def shown_default(value: object, unit: str) -> str:
-    """A default as help and reference show it."""
-    if value in ("", (), {}, None):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple | dict):
-        return ""
-    if unit and value == 0:
-        return "0"
-    return str(value)
-
-
 def _attribute(kind: type[msgspec.Struct], name: str) -> str:
     return next(field.name for field in msgspec.structs.fields(kind) if field.encode_name == name)
 
@@ -76,11 +70,15 @@ def _option(name: str, annotation: Any, default: object) -> Callable[[F], F] | N
         return None  # tables in a list have no place on a command line: they are keys of the file
     unit = unit_of(annotation)
     text = meta.description if meta is not None and meta.description else ""
-    if shown := shown_default(default, unit):
+    if shown := default_text(default, unit):
         text = f"{text}  [{shown}]"
     flag = "--" + name.replace("_", "-")
     if plain is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     many = origin in (tuple, dict)
-    metavar = _METAVARS.get(unit) or ("NAME=VALUE" if origin is dict else {int: "N", float: "X"}.get(plain, "TEXT"))
+    if many:
+        text += "; may be repeated"
+    choices = choices_of(annotation)
+    metavar = f"[{'|'.join(choices)}]" if choices else _UNITS.get(unit) or {int: "N", float: "X"}.get(plain)
+    metavar = metavar or _TEXTS.get(name.rpartition("_")[2], "TEXT")
     return click.option(flag, name, default=None, multiple=many, metavar=metavar, help=text)

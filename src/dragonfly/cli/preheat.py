@@ -27,7 +27,13 @@ _LOOK_S = 0.5
 @click.option("--scope", default="seed", metavar="seed|all|N", help="the seed only, all nodes, or N of them  [seed]")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'K: V'", help="credentials, for instance")
 @click.option("--digest", default="", metavar="sha256:HEX", help="of a file")
-@click.option("--token", default="", envvar="DRAGONFLY_ADMIN_TOKEN", help="where the supernode asks for one")
+@click.option(
+    "--token",
+    default="",
+    envvar="DRAGONFLY_API_TOKEN",
+    metavar="TOKEN",
+    help="the supernode's api_token, if it has one",
+)
 @click.option("--wait/--no-wait", default=True, help="until it is done  [wait]")
 def command(url: str, supernode: str, kind: str | None, scope: str, wait: bool, token: str, **rest: Any) -> None:
     """Fetch a file or an image beforehand, so that its first pull is as fast as any.
@@ -85,5 +91,10 @@ def _ask(url: str, token: str, body: dict[str, Any] | None = None) -> dict[str, 
             detail = text
         raise UsageError(f"the supernode answered {error.code}", subject=url, advice=detail.strip()) from None
     except OSError as error:
-        raise DragonflyError("the supernode can't be asked", subject=url, advice=str(error)) from None
+        reason = getattr(error, "reason", error)
+        raise DragonflyError(
+            "the supernode can't be asked",
+            subject=f"{url} ({getattr(reason, 'strerror', None) or reason})",
+            advice="check --supernode, and that it runs",
+        ) from None
     return found

@@ -65,7 +65,9 @@ def _table(daemon: LocalDaemon, rates: _Rates) -> Table:
 
     status = daemon.status()
     if status is None:
-        raise UsageError("no daemon runs here", subject=str(daemon.socket), advice="start dfdaemon, or name --data-dir")
+        raise UsageError(
+            "no daemon runs here", subject=str(daemon.socket), advice="start dfdaemon, or name its --data-dir"
+        )
     title = f"dfdaemon {status.version} on {status.listen}, up {format_duration(status.uptime_s)}"
     title += f"; supernode {status.supernode}; {format_size(status.resident_bytes)} memory"
     table = Table(title=title, title_justify="left")

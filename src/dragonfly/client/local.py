@@ -178,7 +178,9 @@ class LocalDaemon:
         try:
             yield
         except (ConnectionRefusedError, FileNotFoundError):
-            raise DragonflyError("no daemon runs here", subject=str(self.socket), advice="start dfdaemon") from None
+            raise UsageError(
+                "no daemon runs here", subject=str(self.socket), advice="start dfdaemon, or name its --data-dir"
+            ) from None
         except PermissionError:
             raise UsageError(
                 "the daemon lets this user not in", subject=str(self.socket), advice="join its group, or use sudo"

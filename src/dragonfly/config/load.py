@@ -7,7 +7,9 @@ an unknown key also names the nearest known one. Nothing is started then.
 from __future__ import annotations
 
 import difflib
+import enum
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from dragonfly.config.schema import Command
 from dragonfly.core.units import parse_duration, parse_rate, parse_size
 from dragonfly.errors import UsageError
 
-__all__ = ["Loaded", "fields_of", "load", "unit_of"]
+__all__ = ["Loaded", "choices_of", "fields_of", "load", "unit_of"]
 
 _PARSERS = {"bytes": parse_size, "bytes/s": parse_rate, "s": parse_duration}
 _MOST = 2**62
@@ -30,7 +32,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Loaded:
     """The settings of one command; `of(kind)` gives the part of that type."""
 
-    def __init__(self, parts: dict[type[msgspec.Struct], msgspec.Struct], given: frozenset[str]) -> None:
+    def __init__(
+        self, command: Command, parts: dict[type[msgspec.Struct], msgspec.Struct], given: frozenset[str]
+    ) -> None:
+        self._command = command
         self._parts = parts
         self.given = given
         """Dotted names of what was set anywhere."""
@@ -41,11 +46,17 @@ class Loaded:
         return part
 
     def tree(self) -> dict[str, object]:
-        """Everything in force, as a file would say it."""
+        """Everything in force, as a file would say it. Secrets are in it."""
         found: dict[str, object] = {}
-        for part in self._parts.values():
-            found[type(part).__name__] = msgspec.to_builtins(part)
+        for kind in self._command.flat:
+            found |= msgspec.to_builtins(self._parts[kind])
+        for section, kind in self._command.sections.items():
+            inner = msgspec.to_builtins(self._parts[kind])
+            found[section] = {key: value for key, value in inner.items() if not self._decided(section, key)}
         return found
+
+    def _decided(self, section: str, key: str) -> bool:
+        return f"{section}.{key}" in self._command.decided
 
 
 def load(
@@ -72,7 +83,7 @@ def load(
         raw = tree.get(section) or {}
         _check_decided(command, section, raw)
         parts[kind] = _made(kind, raw, f"{section}.")
-    return Loaded(parts, frozenset(tree))
+    return Loaded(command, parts, frozenset(tree))
 
 
 def fields_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -87,6 +98,17 @@ def unit_of(annotation: Any) -> str:
         if isinstance(meta, msgspec.Meta) and meta.extra and "unit" in meta.extra:
             return str(meta.extra["unit"])
     return ""
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """The words of a field that takes only some: an enumeration's, or those of a pattern `^(a|b)$`."""
+    plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+    if isinstance(plain, type) and issubclass(plain, enum.Enum):
+        return [str(one.value) for one in plain]
+    for meta in getattr(annotation, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and (form := re.fullmatch(r"\^\(([a-z|]+)\)\$", meta.pattern or "")):
+            return form[1].split("|")
+    return []
 
 
 # ---------------------------------------------------------------- files and variables
@@ -178,12 +200,24 @@ def _made(kind: type[S], raw: Any, where: str) -> S:
             subject=f"{where}{field} = {_shown(raw.get(field, values.get(field)))}"
             if field in values
             else where.rstrip(".") or kind.__name__,
-            advice=str(error).partition(" - at")[0],
+            advice=(_wanted(known[field]) if field in values else "") or str(error).partition(" - at")[0],
         ) from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise UsageError(
             "a value that makes no sense", subject=where.rstrip(".") or kind.__name__, advice=_one_line(error)
         ) from None
+
+
+def _wanted(annotation: Any) -> str:
+    """What to write for a field, in words; empty where msgspec's own words have to do."""
+    metas = [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    plain = annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+    if choices := choices_of(annotation):
+        return f"write {', '.join(choices[:-1])} or {choices[-1]}"
+    least = next((f", {meta.ge:g} or more" for meta in metas if meta.ge is not None), "")
+    most = next((f", at most {meta.le:g}" for meta in metas if meta.le is not None), "")
+    form = {bool: "write true or false", int: "write a whole number", float: "write a number", str: "write a text"}
+    return f"{form[plain]}{least}{most}" if plain in form else ""
 
 
 def _value(annotation: Any, value: Any, where: str) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from dragonfly.config.load import fields_of, unit_of
+from dragonfly.config.load import choices_of, fields_of, unit_of
 from dragonfly.config.schema import DAEMON, DFGET, SUPERNODE, Command
 
-__all__ = ["defaults_text", "reference_text"]
+__all__ = ["default_text", "defaults_text", "reference_text"]
 
 _REQUIRED = object()
 _HEAD = """# Configuration
@@ -108,10 +108,10 @@ def _form(annotation: Any) -> str:
         return "TABLES" if _struct_in(annotation) is not None else "LIST"
     if origin is dict:
         return "LIST of NAME=VALUE"
-    if isinstance(plain, type) and issubclass(plain, enum.Enum):
-        return " or ".join(f"`{one.value}`" for one in plain)
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         return "TABLE"
+    if choices := choices_of(annotation):
+        return " or ".join(f"`{choice}`" for choice in choices)
     return {bool: "`true` or `false`", int: "number", float: "number"}.get(plain, "text")
 
 
@@ -135,23 +135,29 @@ def _about(annotation: Any) -> str:
 
 
 def _shown(default: Any, unit: str) -> str:
-    if isinstance(default, enum.Enum):
-        default = default.value
-    if default in ("", (), {}) or isinstance(default, msgspec.Struct):
-        return ""
     if default is _REQUIRED:
         return "(required)"
+    text = default_text(default, unit)
+    return f"`{text}`" if text else ""
+
+
+def default_text(default: Any, unit: str) -> str:
+    """A default as one would write it, with its unit; empty where it is nothing or a table."""
+    if isinstance(default, enum.Enum):
+        default = default.value
+    if default in ("", (), {}, None) or isinstance(default, msgspec.Struct):
+        return ""
     if isinstance(default, tuple):
-        return f"`{', '.join(msgspec.json.encode(one, enc_hook=str).decode() for one in default)}`"
+        return ", ".join(msgspec.json.encode(one, enc_hook=str).decode() for one in default)
     if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
+        return str(default).lower()
     if unit in ("bytes", "bytes/s") and default:
         for step, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (10**9, "G"), (10**6, "M")):
             if default % step == 0:
-                return f"`{default // step}{name}`"
+                return f"{default // step}{name}"
     if unit == "s":
-        return f"`{default:g}s`" if default else "`0`"
-    return f"`{default}`"
+        return f"{default:g}s" if default else "0"
+    return str(default)
 
 
 def _struct_in(annotation: Any) -> type[msgspec.Struct] | None:

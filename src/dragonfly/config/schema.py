@@ -25,9 +25,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every command can be told."""
 
     log_level: Annotated[
-        str, Meta(description="debug, info, warning or error", pattern="^(debug|info|warning|error)$")
+        str, Meta(description="what is logged to standard error", pattern="^(debug|info|warning|error)$")
     ] = "info"
-    log_format: Annotated[str, Meta(description="text or json", pattern="^(text|json)$")] = "text"
+    log_format: Annotated[
+        str, Meta(description="lines for people, or one JSON object each", pattern="^(text|json)$")
+    ] = "text"
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):

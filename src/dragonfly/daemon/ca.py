@@ -266,7 +266,8 @@ def _read(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("can't be read", subject=str(path), advice=str(error)) from None
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError("the CA can't be read", subject=f"{path} ({reason})", advice="check path and rights") from None
 
 
 def _write_secret(path: Path, content: bytes, mode: int = 0o600) -> None:

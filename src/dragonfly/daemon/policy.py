@@ -247,4 +247,5 @@ def _text(file: str) -> str:
     try:
         return Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("can't be read", subject=file, advice=str(error)) from None
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError("a file can't be read", subject=f"{file} ({reason})", advice="check path and rights") from None

@@ -15,6 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from dragonfly.core.task import shown_url
 from dragonfly.daemon.headers import credentials_of
 from dragonfly.daemon.logins import Logins
 from dragonfly.daemon.policy import Target, origin_of
@@ -182,4 +183,4 @@ def _unreachable(url: str, error: BaseException) -> SourceUnreachable:
 
 def _shown(url: str) -> str:
     """Without user and query: fit for logs and answers."""
-    return url.partition("?")[0].rpartition("@")[2] if "@" in url.partition("?")[0] else url.partition("?")[0]
+    return shown_url(url).partition("?")[0]

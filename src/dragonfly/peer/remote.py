@@ -17,7 +17,16 @@ import aiohttp
 import msgspec
 import tenacity
 
-from dragonfly.core.messages import FromDaemon, FromSupernode, Hello, Holding, Join, Progress, PullDone
+from dragonfly.core.messages import (
+    FromDaemon,
+    FromSupernode,
+    Hello,
+    Holding,
+    Join,
+    Progress,
+    PullDone,
+    Welcome,
+)
 from dragonfly.core.task import TaskKey
 from dragonfly.errors import PeerError
 from dragonfly.telemetry.trace import Tracer
@@ -59,6 +68,8 @@ class _Session:
     def __init__(self, address: SupernodeAddress, owner: RemoteTracker) -> None:
         self.address = address
         self.connected = False
+        self.welcome = False
+        """The supernode has let us in: only that is worth a quick new try when the session breaks."""
         self._owner = owner
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(_QUEUE_LIMIT)
 
@@ -72,7 +83,7 @@ class _Session:
         wait = tenacity.wait_random_exponential(multiplier=0.2, max=3.0)
         state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
         while True:
-            reached = False
+            self.welcome = False
             try:
                 async with http.ws_connect(
                     f"{self.address.url}/api/v1/session",
@@ -81,7 +92,6 @@ class _Session:
                     max_msg_size=MAX_MESSAGE,
                     timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
                 ) as socket:
-                    reached = True
                     await self._talk(socket)
             except (aiohttp.ClientError, OSError, TimeoutError, PeerError) as error:
                 self._owner.noticed(self, error)
@@ -89,7 +99,7 @@ class _Session:
                 if self.connected:
                     self.connected = False
                     self._owner.session_lost(self)
-            state.attempt_number = 1 if reached else state.attempt_number + 1
+            state.attempt_number = 1 if self.welcome else state.attempt_number + 1
             await asyncio.sleep(wait(state))
 
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -98,11 +108,18 @@ class _Session:
         self._owner.session_up(self)
         writer = asyncio.get_running_loop().create_task(self._write(socket))
         try:
-            async for frame in socket:
+            while True:
+                frame = await socket.receive()
                 if frame.type is aiohttp.WSMsgType.BINARY:
-                    self._owner.deliver(from_supernode(frame.data))
-                elif frame.type is aiohttp.WSMsgType.ERROR:
-                    break
+                    message = from_supernode(frame.data)
+                    if isinstance(message, Welcome) and not self.welcome:
+                        self.welcome = True
+                        self._owner.let_in(self)
+                    self._owner.deliver(message)
+                elif frame.type is aiohttp.WSMsgType.CLOSE and not self.welcome:
+                    raise PeerError("the supernode does not let this node in", subject=str(frame.extra or frame.data))
+                elif frame.type is not aiohttp.WSMsgType.TEXT:
+                    return
         finally:
             writer.cancel()
             # Its end is awaited without taking a cancellation that is meant for us for its own.
@@ -123,6 +140,8 @@ class RemoteTracker:
         self._http: aiohttp.ClientSession | None = None
         self._greeting: _Session | None = None
         self._first_try = asyncio.Event()
+        self._noticed: dict[_Session, str] = {}
+        """What went wrong with those that are not connected, as it was told last."""
         self._on_message: Callable[[FromSupernode], None] = lambda _: None
         self._on_connect: Callable[[], None] = lambda: None
         self._on_lost: Callable[[], None] = lambda: None
@@ -195,7 +214,7 @@ class RemoteTracker:
     # ---------------------------------------------------------------- from sessions
 
     def session_up(self, session: _Session) -> None:
-        self._tracer.emit("supernode.connected", supernode=session.address.url)
+        """The connection stands: say who we are. Whether we are let in is heard next."""
         self._greeting = session
         try:
             self._on_connect()
@@ -203,12 +222,19 @@ class RemoteTracker:
             self._greeting = None
         self._first_try.set()
 
+    def let_in(self, session: _Session) -> None:
+        self._noticed.pop(session, None)
+        self._tracer.emit("supernode.connected", supernode=session.address.url)
+
     def session_lost(self, session: _Session) -> None:
-        self._tracer.emit("supernode.lost", supernode=session.address.url)
+        if session.welcome:
+            self._tracer.emit("supernode.lost", supernode=session.address.url)
         self._on_lost()
 
     def noticed(self, session: _Session, error: BaseException) -> None:
-        if not self._first_try.is_set() or session.connected:
+        """Told once for each reason, not at each try."""
+        if self._noticed.get(session) != str(error):
+            self._noticed[session] = str(error)
             self._tracer.emit("supernode.unreachable", supernode=session.address.url, reason=str(error))
         if not any(s.connected for s in self._sessions.values()):
             self._first_try.set()

@@ -21,7 +21,7 @@ class SupernodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     peer_listen: Annotated[str, Meta(description="address of the seed's piece server")] = "0.0.0.0:8001"
     advertise: Annotated[
-        str, Meta(description="IP at which nodes reach this supernode; by default the one they used for its session")
+        str, Meta(description="IP at which nodes reach its seed; by default that of --peer-listen, or of the way out")
     ] = ""
     data_dir: Annotated[
         str,

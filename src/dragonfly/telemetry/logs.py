@@ -23,6 +23,7 @@ _LEVELS = {
     "peer.isolated": logging.WARNING,
     "piece.corrupt": logging.WARNING,
     "session.closed": logging.DEBUG,
+    "session.refused": logging.WARNING,
     "supernode.connected": logging.INFO,
     "supernode.lost": logging.WARNING,
     "supernode.unreachable": logging.WARNING,
@@ -115,6 +116,8 @@ def _sentence(event: Event) -> str:
             value = f"{str(value)[:19]}…"
         elif name == "bytes" and isinstance(value, int):
             value = format_size(value)
+        elif isinstance(value, float):
+            value = f"{value:.3g}"
         text = one_line(value)
         parts.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
     return " ".join(parts)

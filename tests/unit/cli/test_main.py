@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from dragonfly import __version__
 from dragonfly.cli.exits import Exit, exit_for
-from dragonfly.cli.main import SUBCOMMANDS, _umbrella
+from dragonfly.cli.main import SUBCOMMANDS, umbrella
 from dragonfly.cli.options import settings_options
 from dragonfly.config.load import fields_of
 from dragonfly.config.schema import DAEMON, SUPERNODE
@@ -72,7 +73,7 @@ def test_the_version(program: str) -> None:
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_subcommand_has_help(name: str) -> None:
     for arguments in ([name, "--help"], [name, "-h"]):
-        result = CliRunner().invoke(_umbrella, arguments)
+        result = CliRunner().invoke(umbrella, arguments)
         if result.exit_code == 0:
             assert "Usage:" in result.output
             return
@@ -80,7 +81,7 @@ def test_every_subcommand_has_help(name: str) -> None:
 
 
 def test_help_lists_the_subcommands() -> None:
-    result = CliRunner().invoke(_umbrella, ["--help"])
+    result = CliRunner().invoke(umbrella, ["--help"])
     assert all(name in result.output for name in SUBCOMMANDS)
 
 
@@ -149,14 +150,35 @@ def test_every_setting_that_fits_on_a_line_is_a_flag() -> None:
         assert flags - keys == {"config"}
 
 
+def test_config_show_says_what_is_in_force_without_secrets(tmp_path: Path) -> None:
+    file = _written(tmp_path / "f", "{join_token: hush, zone: z, store: {ttl_s: 1h}}")
+    shown = CliRunner().invoke(umbrella, ["config", "show", "supernode", "--config", file])
+    tree = yaml.safe_load(shown.output)
+    assert (tree["zone"], tree["store"]["ttl_s"], tree["join_token"], tree["api_token"]) == ("z", 3600.0, "(set)", "")
+    assert "hush" not in shown.output
+
+
+def test_who_asks_where_no_daemon_runs_hears_what_to_do(tmp_path: Path) -> None:
+    for words in (["cache", "ls"], ["cache", "stat"], ["cache", "rm", "x"], ["trace", "x"], ["top"]):
+        line = bad_usage("dragonfly", *words, "--data-dir", str(tmp_path))
+        assert str(tmp_path) in line
+        assert line.endswith("; start dfdaemon, or name its --data-dir")
+
+
+def test_a_preheat_without_a_supernode_says_where_it_asked() -> None:
+    told = called("dragonfly", "preheat", "http://a/b", "--supernode", "127.0.0.1:1")
+    assert told.returncode == Exit.FAILED
+    assert "http://127.0.0.1:1/api/v1/preheats (Connection refused); check --supernode" in told.stderr
+
+
 def test_config_check_default_and_reference(tmp_path: Path) -> None:
     runner = CliRunner()
     for program in ("supernode", "dfdaemon", "dfget"):
-        text = runner.invoke(_umbrella, ["config", "default", program]).output
+        text = runner.invoke(umbrella, ["config", "default", program]).output
         (tmp_path / "f").write_text(text)
-        result = runner.invoke(_umbrella, ["config", "check", program, str(tmp_path / "f")])
+        result = runner.invoke(umbrella, ["config", "check", program, str(tmp_path / "f")])
         assert result.output == f"{tmp_path / 'f'}: good for {program}\n"
-    assert "# Configuration" in runner.invoke(_umbrella, ["config", "reference"]).output
+    assert "# Configuration" in runner.invoke(umbrella, ["config", "reference"]).output
     assert "map = 5" in bad_usage("dragonfly", "config", "check", "dfdaemon", _written(tmp_path / "bad", "map: 5"))
 
 
@@ -165,8 +187,8 @@ def test_ca(tmp_path: Path) -> None:
     (tmp_path / "ca").mkdir()
     pem = Path(_written(tmp_path / "ca" / "ca.crt", "-----BEGIN CERTIFICATE-----\n"))
     runner = CliRunner()
-    assert runner.invoke(_umbrella, ["ca", "--data-dir", str(tmp_path)]).output == pem.read_text()
-    assert runner.invoke(_umbrella, ["ca", "--data-dir", str(tmp_path), "--path"]).output == f"{pem}\n"
+    assert runner.invoke(umbrella, ["ca", "--data-dir", str(tmp_path)]).output == pem.read_text()
+    assert runner.invoke(umbrella, ["ca", "--data-dir", str(tmp_path), "--path"]).output == f"{pem}\n"
 
 
 def _written(path: Path, text: str) -> str:

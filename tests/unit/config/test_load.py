@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from dragonfly.config.load import Loaded, fields_of, load, unit_of
 from dragonfly.config.schema import DAEMON, DFGET, SUPERNODE, Command, LogSettings, NodeSettings
@@ -221,6 +222,21 @@ def test_a_bad_value_is_one_clear_line(file: Path, text: str, words: str) -> Non
     assert words in refusal(file, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("log_level: loud", "write debug, info, warning or error"),
+        ("when_upstream_down: maybe", "write deny or anonymous-ok"),
+        ("rules: [{regex: x, direct: perhaps}]", "write true or false"),
+        ("engine: {upload_slots: none}", "write a whole number, 1 or more"),
+        ("store: {low_water: high}", "write a number"),
+        ("zone: [a]", "write a text"),
+    ],
+)
+def test_what_is_wanted_is_said_in_words(file: Path, text: str, advice: str) -> None:
+    assert advice in refusal(file, text)
+
+
 def test_bad_flags_and_variables_are_named_too() -> None:
     assert "disk_limit = 'x'" in refusal(disk_limit="x")
     assert "store.ttl_s = 'x'" in refusal(env={"DRAGONFLY_STORE__TTL_S": "x"})
@@ -263,10 +279,14 @@ def test_an_empty_file_is_no_settings(file: Path) -> None:
 
 
 def test_the_tree_says_what_is_in_force(file: Path) -> None:
-    tree = load(SUPERNODE, flags={"zone": "z"}, file=None, environ={}).tree()
-    assert isinstance(tree["SupernodeSettings"], dict)
-    assert tree["SupernodeSettings"]["zone"] == "z"
-    assert SupernodeSettings().zone == ""
+    file.write_text("{scheduler: {degree: 6}, store: {ttl_s: 1h}, source_allow: [a, b]}")
+    tree = load(SUPERNODE, flags={"zone": "z"}, file=file, environ={}).tree()
+    file.write_text(yaml.safe_dump(tree))
+    again = load(SUPERNODE, flags={}, file=file, environ={})
+    assert again.tree() == tree, "what is shown is a file that says the same"
+    assert again.of(SupernodeSettings).zone == "z"
+    assert again.of(SupernodeSettings).scheduler.degree == 6
+    assert again.of(StoreSettings).ttl_s == 3600
 
 
 def test_sizes_and_durations_that_are_too_long() -> None:

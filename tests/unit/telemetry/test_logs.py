@@ -66,6 +66,13 @@ def test_one_line_for_a_pull(capsys: pytest.CaptureFixture[str]) -> None:
     assert "error" not in line
 
 
+def test_numbers_are_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log(capsys, "info", "text")
+    log.tracer.emit("request.served", bytes=3_000_000, seconds=0.024527504000161, status=200)
+    (line,) = log.lines()
+    assert line.endswith('request.served bytes="3 MB" seconds=0.0245 status=200')
+
+
 def test_the_same_in_json_with_all_fields(capsys: pytest.CaptureFixture[str]) -> None:
     log = Log(capsys, "info", "json")
     log.tracer.emit("pull.finished", task=RESULT.key, url=RESULT.url, result=RESULT, error="")
