@@ -24,7 +24,7 @@ from dragonfly.daemon.settings import DaemonSettings, UpstreamDown
 from dragonfly.daemon.upstreams import Upstreams
 from dragonfly.errors import SourceUnreachable
 
-__all__ = ["Authorizer", "Grant"]
+__all__ = ["Authorizer", "Grant", "question"]
 
 _MOST = 20_000
 #: A HEAD that gets one of these may still be a GET that is allowed: URLs signed for GET only.
@@ -89,8 +89,7 @@ class Authorizer:
         answer for the client. `remembered`: an earlier yes will do, for the content can't have changed.
         Raises SourceUnreachable where nobody answers.
         """
-        asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
-        asked["Accept-Encoding"] = "identity"
+        asked = question(headers)
         who = fingerprint(credentials_of(headers))
         for url, _ in urls if method == "GET" and remembered else ():
             if (url, who) in self._granted:
@@ -167,6 +166,13 @@ class Authorizer:
             if known is not None:
                 return msgspec.structs.replace(known, unasked=True)
         return None
+
+
+def question(headers: Headers) -> CIMultiDict[str]:
+    """A client's headers, as far as they say who asks and for what."""
+    asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
+    asked["Accept-Encoding"] = "identity"
+    return asked
 
 
 def _told(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:

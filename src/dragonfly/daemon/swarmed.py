@@ -19,7 +19,8 @@ from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Grant
 from dragonfly.daemon.headers import ABOUT_CONTENT
 from dragonfly.daemon.problems import SERVER
-from dragonfly.daemon.stream import abort, send_bytes
+from dragonfly.daemon.proof import Prove
+from dragonfly.daemon.stream import Readable, abort, send_bytes
 from dragonfly.errors import DragonflyError
 from dragonfly.telemetry.trace import Tracer
 
@@ -57,10 +58,16 @@ class Swarmed:
         """Requests that are served now."""
 
     async def serve(
-        self, request: web.BaseRequest, spec: TaskSpec, grant: Grant, told: dict[str, str]
+        self,
+        request: web.BaseRequest,
+        spec: TaskSpec,
+        grant: Grant,
+        told: dict[str, str],
+        prove: Prove | None = None,
     ) -> web.StreamResponse:
         """Answer a GET or HEAD whose client may read. `told`: headers that stand before those of the source.
 
+        `prove`: bytes are given as far as this lets them.
         Raises NotBegun while the client has been told nothing.
         """
         began = self._clock()
@@ -75,6 +82,7 @@ class Swarmed:
                     raise NotBegun("the source has another content by now", subject=spec.shown_url)
                 content = described(info.length, _both(grant, info), told)
                 response, parts = _answer(request, content)
+                reader = pull if prove is None else await self._shown(prove, pull, info.length, parts)
                 response.headers["X-Dragonfly-Task"] = pull.key
                 response.headers["X-Dragonfly-Source"] = pull.first_source
                 await response.prepare(request)
@@ -85,7 +93,9 @@ class Swarmed:
                             if head:
                                 await response.write(head)
                             part = end - start < info.length
-                            await send_bytes(request, response, pull, start, end, timeout_s=self._timeout_s, part=part)
+                            await send_bytes(
+                                request, response, reader, start, end, timeout_s=self._timeout_s, part=part
+                            )
                             sent += end - start
                     await response.write_eof()
                 except asyncio.CancelledError:
@@ -112,6 +122,17 @@ class Swarmed:
             return await pull.described()
         except DragonflyError as error:
             raise NotBegun(error.what, subject=error.subject, advice=error.advice) from error
+
+    async def _shown(self, prove: Prove, pull: Pull, length: int, parts: list[tuple[bytes, int, int]]) -> Readable:
+        """The pull, once the first bytes of the answer may be given."""
+        reader = prove(pull, length)
+        try:
+            for _, start, end in parts[:1]:
+                if start < end:
+                    await reader.available(start, part=end - start < length)
+        except DragonflyError as error:
+            raise NotBegun(error.what, subject=error.subject, advice=error.advice) from error
+        return reader
 
     async def _head_only(self, request: web.BaseRequest, content: Content, spec: TaskSpec) -> web.StreamResponse:
         response, _ = _answer(request, content)
