@@ -18,19 +18,22 @@ import msgspec
 from cachetools import LRUCache, TTLCache
 from multidict import CIMultiDict
 
+from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.headers import ABOUT_CONTENT, Headers, credentials_of, end_to_end, fingerprint
 from dragonfly.daemon.policy import Target
 from dragonfly.daemon.settings import DaemonSettings, UpstreamDown
 from dragonfly.daemon.upstreams import Upstreams
 from dragonfly.errors import SourceUnreachable
 
-__all__ = ["Authorizer", "Grant", "question"]
+__all__ = ["Authorizer", "Grant", "owned", "question"]
 
 _MOST = 20_000
 #: A HEAD that gets one of these may still be a GET that is allowed: URLs signed for GET only.
 _ASK_BY_GET = frozenset({400, 403, 404, 405, 501})
 #: Conditions and ranges are for the bytes that we send, not for the question whether we may.
 _OURS = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+#: Headers of the source's answer to us that are not for a client who gets the bytes from here.
+_OF_ONE_ANSWER = ("accept-ranges", "age", "alt-svc", "content-length", "content-range", "date", "server", "set-cookie")
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
 
@@ -153,6 +156,8 @@ class Authorizer:
                 yield response
 
     def _remember(self, grant: Grant, who: str) -> None:
+        # For later answers and many clients: only what belongs to the content.
+        grant = msgspec.structs.replace(grant, headers=tuple(filter(_of_content, grant.headers)))
         self._granted[grant.url, who] = grant
         if not who and grant.target.login is None:
             self._public[grant.url] = grant
@@ -168,6 +173,24 @@ class Authorizer:
         return None
 
 
+def owned(spec: TaskSpec, grant: Grant, headers: Headers) -> TaskSpec:
+    """A task of these credentials' own, where it may be that others are given something else by the same URL.
+
+    Two clients see the same where the source tells them the same strong ETag, or a date of what it does
+    not call private.
+    """
+    credentials = credentials_of(headers)
+    if spec.digest or not credentials:
+        return spec
+    etag, control = grant.header("ETag"), grant.header("Cache-Control").lower()
+    varies = {name.strip().lower() for name in grant.header("Vary").split(",")} - {"accept-encoding", ""}
+    if etag and not etag.startswith("W/"):
+        return spec
+    if grant.header("Last-Modified") and "private" not in control and "no-store" not in control and not varies:
+        return spec
+    return msgspec.structs.replace(spec, tag=f"{spec.tag} {fingerprint(credentials)}".strip())
+
+
 def question(headers: Headers) -> CIMultiDict[str]:
     """A client's headers, as far as they say who asks and for what."""
     asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
@@ -176,4 +199,12 @@ def question(headers: Headers) -> CIMultiDict[str]:
 
 
 def _told(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value) for key, value in response.headers.items() if key.lower() in ABOUT_CONTENT)
+    """All that a client may be told, where that was the answer to a HEAD; else what is not of one part only."""
+    told = end_to_end(response.headers, drop=_OF_ONE_ANSWER)
+    names = {name.lower(): name for name in told}
+    found = tuple((name, ", ".join(told.getall(name))) for name in names.values())
+    return found if response.method == "HEAD" else tuple(filter(_of_content, found))
+
+
+def _of_content(header: tuple[str, str]) -> bool:
+    return header[0].lower() in ABOUT_CONTENT

@@ -25,7 +25,7 @@ from multidict import CIMultiDict
 
 from dragonfly import __version__
 from dragonfly.core.task import TaskKey, TaskSpec
-from dragonfly.daemon.authorize import Authorizer, Grant
+from dragonfly.daemon.authorize import Authorizer, Grant, owned
 from dragonfly.daemon.downloads import Download, Downloads, failure
 from dragonfly.daemon.mirror import blob_digest
 from dragonfly.daemon.policy import Policy, Target, origin_of
@@ -213,6 +213,7 @@ class Control:
         async for attempt in _retrying():
             with attempt:
                 grant = await self._let_in(spec, target)
+        spec = owned(spec, grant, CIMultiDict(spec.headers))
         login = authorizer.authorization(spec.url, target)
         if login and not any(name.lower() == "authorization" for name in spec.headers):
             spec = msgspec.structs.replace(spec, headers=spec.headers | {"Authorization": login})

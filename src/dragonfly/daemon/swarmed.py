@@ -17,7 +17,6 @@ from dragonfly.core.messages import TaskInfo
 from dragonfly.core.ranges import content_range, parse_ranges
 from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Grant
-from dragonfly.daemon.headers import ABOUT_CONTENT
 from dragonfly.daemon.problems import SERVER
 from dragonfly.daemon.proof import Prove
 from dragonfly.daemon.stream import Readable, abort, send_bytes
@@ -177,7 +176,8 @@ def is_another(grant: Grant, info: TaskInfo) -> bool:
 
 
 def described(length: int, source: dict[str, str], told: dict[str, str]) -> Content:
-    headers = {key: value for key, value in source.items() if key.lower() in ABOUT_CONTENT}
+    """`source`: headers of the source's answer to this client, or those that are kept with the content."""
+    headers = dict(source)
     lower = {key.lower(): key for key in headers}
     for key, value in told.items():
         headers.pop(lower.get(key.lower(), ""), None)
@@ -203,6 +203,8 @@ def _answer(request: web.BaseRequest, content: Content) -> tuple[web.StreamRespo
     headers["Accept-Ranges"] = "bytes"
     headers["Server"] = SERVER
     length = content.length
+    if _failed(request, content):
+        return web.StreamResponse(status=412, headers={"Content-Length": "0", "Server": SERVER}), []
     if _unchanged(request, content):
         headers.pop("Content-Type", None)
         return web.StreamResponse(status=304, headers=headers), []
@@ -239,6 +241,17 @@ def _answer(request: web.BaseRequest, content: Content) -> tuple[web.StreamRespo
     headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     headers["Content-Length"] = str(sum(len(head) + end - start for head, start, end in parts))
     return web.StreamResponse(status=206, headers=headers), parts
+
+
+def _failed(request: web.BaseRequest, content: Content) -> bool:
+    """RFC 9110 §13.2.2: If-Match decides where it is given, If-Unmodified-Since only else. Weak tags never match."""
+    asked = request.headers.get("If-Match")
+    if asked is not None:
+        tags = {tag.strip() for tag in asked.split(",")}
+        return "*" not in tags and (content.etag.startswith("W/") or content.etag not in tags)
+    since = _date(request.headers.get("If-Unmodified-Since", ""))
+    changed = _date(content.last_modified)
+    return since is not None and changed is not None and changed > since
 
 
 def _unchanged(request: web.BaseRequest, content: Content) -> bool:
