@@ -34,7 +34,7 @@ _ASK_BY_GET = frozenset({400, 403, 404, 405, 501})
 _OURS = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 #: Headers of the source's answer to us that are not for a client who gets the bytes from here.
 _OF_ONE_ANSWER = ("accept-ranges", "age", "alt-svc", "content-length", "content-range", "date", "server", "set-cookie")
-_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})")
 
 
 class Grant(msgspec.Struct, frozen=True):
