@@ -78,6 +78,17 @@ def setup(level: str = "info", form: str = "text") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logger.setLevel(level.upper())
+    logging.getLogger("aiohttp.server").addFilter(_discreet)
+
+
+def _discreet(record: logging.LogRecord) -> bool:
+    """What the HTTP parser could not read is told in a word: its error quotes the line, credentials and all."""
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", ()
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 def log_events(tracer: Tracer) -> None:

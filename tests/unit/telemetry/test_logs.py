@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp.http_exceptions import LineTooLong
 
 from dragonfly.core.messages import BytesBy
 from dragonfly.core.task import TaskSpec
@@ -121,3 +122,20 @@ def test_a_message_of_another_library_and_a_traceback(capsys: pytest.CaptureFixt
     assert "boom" in "".join(lines)
     if form == "json":
         assert json.loads(lines[1])["message"] == "it broke"
+
+
+def test_a_request_that_can_not_be_read_shows_nothing_of_it(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    log = Log(capsys, "debug", form)
+    server = logging.getLogger("aiohttp.server")
+    try:
+        raise LineTooLong(b"Bearer s3cr3t", 10)
+    except LineTooLong as error:
+        server.error("Error handling request from %s", "10.0.0.1", exc_info=error)
+    (line,) = log.lines()
+    assert "10.0.0.1: LineTooLong" in line
+    assert "s3cr3t" not in line
+    try:
+        raise RuntimeError("ours")
+    except RuntimeError as error:
+        server.error("Error handling request", exc_info=error)
+    assert "Traceback" in "".join(log.lines())
