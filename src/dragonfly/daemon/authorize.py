@@ -44,6 +44,8 @@ class Grant(msgspec.Struct, frozen=True):
     target: Target
     length: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    ranges: bool = False
+    """The source says that it gives byte ranges."""
     unasked: bool = False
     """The source is down, and the policy allows it all the same."""
 
@@ -139,7 +141,8 @@ class Authorizer:
     ) -> AsyncIterator[Grant | aiohttp.ClientResponse]:
         async with self._upstreams.ask("HEAD", url, target=target, headers=headers, follow=follow) as response:
             if 200 <= response.status < 300:
-                yield Grant(url, target, response.content_length, _told(response))
+                ranges = response.headers.get("Accept-Ranges", "").lower() == "bytes"
+                yield Grant(url, target, response.content_length, _told(response), ranges)
                 return
             if method == "HEAD" and response.status not in _ASK_BY_GET:
                 yield response
@@ -151,7 +154,7 @@ class Authorizer:
             if response.status == 200:
                 yield Grant(url, target, response.content_length, _told(response))
             elif response.status in (206, 416) and total is not None:
-                yield Grant(url, target, int(total[1]), _told(response))
+                yield Grant(url, target, int(total[1]), _told(response), ranges=True)
             else:
                 yield response
 

@@ -33,7 +33,7 @@ from dragonfly.daemon.problems import status_of
 from dragonfly.daemon.proof import Proofs, Prove
 from dragonfly.daemon.settings import DaemonSettings
 from dragonfly.daemon.stream import abort
-from dragonfly.errors import DragonflyError, SourceError, SourceUnreachable, UsageError
+from dragonfly.errors import DragonflyError, SourceError, SourceUnreachable, UnsizedError, UsageError
 from dragonfly.net.listen import format_address
 from dragonfly.net.unixsock import caller_of, open_unix
 from dragonfly.peer.report import Result
@@ -220,6 +220,8 @@ class Control:
         named = spec.digest and str(blob_digest("/" + spec.url.partition("://")[2].partition("/")[2])) == spec.digest
         if not spec.digest or (named and policy.vouches_for(spec.url)):
             return spec, None
+        if not grant.ranges:  # told before anything is read in vain
+            raise UnsizedError("the source can't show that it has this content", subject=spec.shown_url)
         return spec, self._proofs.by(grant, spec.key, CIMultiDict(spec.headers))
 
     async def _let_in(self, spec: TaskSpec, target: Target) -> Grant:
