@@ -14,7 +14,7 @@ from e2e.nodes import Node
 from e2e.origins import Nginx
 from e2e.registries import Registry, Tokens, start_registry
 from e2e.runtimes import Docker, skopeo_pull
-from e2e.world import MIRROR, Supernode, World
+from e2e.world import MIRROR, Supernode, World, dfget
 
 pytestmark = pytest.mark.needs("docker-registry", "skopeo", "htpasswd", "dockerd")
 
@@ -111,6 +111,29 @@ def test_a_blob_of_a_private_repository_is_not_had_by_another_repositorys_name(
     for name in (tool.name, secret.name):
         status, _ = blob(nodes[0], TOKEN, name, secret.layers[0][0], "-H", f"Authorization: Bearer {bearer}")
         assert status in (401, 403, 404)
+
+
+def test_a_server_of_ones_own_opens_no_private_blob(
+    world: World, nodes: list[Node], upstream: Node, images: dict[str, Image]
+) -> None:
+    """It says yes to everything and knows the length, but has nothing: by proxy, by dfget, on any node."""
+    secret = images["secret"]
+    digest, _ = secret.layers[0]
+    (upstream.home / "liar").mkdir()
+    with (upstream.home / "liar" / "zeros").open("wb") as zeros:
+        zeros.truncate(secret.blob(digest).stat().st_size)
+    liar = Nginx(
+        upstream, upstream.home / "liar", port=5066, name="liar", extra="location / { try_files /zeros =404; }"
+    )
+    skopeo_pull(nodes[0], f"{BASIC}/{secret.name}:{secret.tag}", "--src-creds", "ann:pass")
+    begin = secret.blob(digest).read_bytes()[:1000]
+    url = f"{liar.url}/v2/{secret.name}/blobs/{digest}"
+    for node in nodes:
+        node.run("curl", "-sS", "-x", f"http://127.0.0.1:{MIRROR}", "-o", node.home / "taken", url)
+        assert begin not in (node.home / "taken").read_bytes()
+        got = dfget(node, url, "--digest", digest)
+        assert got.status == 3, got.errors
+        assert not got.file.exists()
 
 
 def test_the_challenge_is_the_registrys_own(nodes: list[Node], registries: dict[str, Registry]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -121,6 +122,11 @@ class Client:
             whole = wanted.start == 0 and wanted.end is None
             if not whole or not wanted.back_to_source or wanted.pattern == "cdn":
                 raise
+            if request.spec.digest:
+                # A source that can't show that it has what bears this digest is shared under its URL.
+                by_url = msgspec.structs.replace(request, spec=msgspec.structs.replace(request.spec, digest=""))
+                with contextlib.suppress(UnsizedError):
+                    return fetch(self.daemon(), by_url, path, moved=moved, expected=request.spec.digest)
             return self._straight(request, path, error.what)
 
     def _straight(self, request: DownloadRequest, path: Path | int, reason: str) -> Result:

@@ -25,9 +25,11 @@ def fetch(
     target: Path | int,
     *,
     moved: Callable[[Opened, Moved], object] | None = None,
+    expected: str = "",
 ) -> Result:
     """Bytes [request.start, request.end) as the file `target`; `moved` is called while they come.
 
+    `expected`: their digest, where the daemon is not to know it; IntegrityError where it is another.
     Where the daemon's own file may be opened by this user, its blocks are shared or copied in
     the kernel; else the bytes come through the socket, and are checked here once more.
     """
@@ -43,10 +45,26 @@ def fetch(
                 case Ended() if opened is not None:
                     end = opened.length if request.end is None else min(request.end, opened.length)
                     _bring(daemon, opened, told, fd, request, end)
+                    if expected:
+                        _check(fd, expected, request.spec.shown_url)
                     result = msgspec.json.decode(told.result, type=Result)
                     part = end - request.start
-                    return result if part == opened.length else msgspec.structs.replace(result, part=part)
+                    return msgspec.structs.replace(
+                        result,
+                        digest=expected or result.digest,
+                        part=result.part if part == opened.length else part,
+                    )
     raise DragonflyError("the daemon ended without a result", subject=request.spec.shown_url, advice="see its log")
+
+
+def _check(fd: int, expected: str, shown_url: str) -> None:
+    digest = Digest.parse(expected)
+    with open(fd, "rb", closefd=False) as file:
+        file.seek(0)
+        if hashlib.file_digest(file, digest.algorithm).hexdigest() != digest.hex:
+            raise IntegrityError(
+                "the bytes differ from their digest", subject=shown_url, advice="ask who gave the digest"
+            )
 
 
 def stream(daemon: LocalDaemon, request: DownloadRequest) -> Generator[bytes, None, None]:

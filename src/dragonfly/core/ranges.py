@@ -14,7 +14,8 @@ __all__ = ["MAX_PARTS", "content_range", "parse_ranges"]
 MAX_PARTS = 64
 
 _SET = re.compile(r"bytes\s*=\s*(.*)", re.IGNORECASE)
-_SPEC = re.compile(r"(?:(\d+)-(\d*)|-(\d+))")
+#: No number that Python would refuse to read: a Range of thousands of digits is malformed.
+_SPEC = re.compile(r"(?:(\d{1,40})-(\d{0,40})|-(\d{1,40}))")
 
 
 def parse_ranges(header: str, length: int) -> list[tuple[int, int]] | None:

@@ -24,6 +24,7 @@ from dragonfly.daemon.front import Door, Front
 from dragonfly.daemon.mirror import Mirror, split_namespace
 from dragonfly.daemon.policy import Policy, is_loopback, port_of, split_host
 from dragonfly.daemon.problems import problem, refusal
+from dragonfly.daemon.proof import Proofs
 from dragonfly.daemon.proxy import Proxy
 from dragonfly.daemon.settings import DaemonSettings
 from dragonfly.daemon.straight import Straight
@@ -84,6 +85,7 @@ class Daemon:
         self._tracer = tracer
         self._swarmed = Swarmed(engine, tracer, settings.client_timeout)
         self._upstreams = Upstreams(settings)
+        self._proofs = Proofs(self._upstreams)
         self._parts = self._made(settings)
         self.ca = CertificateAuthority(
             data_dir / "ca",
@@ -105,6 +107,7 @@ class Daemon:
             data_dir=data_dir,
             ca_path=self.ca.cert_path,
             access=lambda: (self._parts.policy, self._parts.authorizer),
+            proofs=self._proofs,
             listens=lambda: self.front.addresses,
         )
         self._stack = AsyncExitStack()
@@ -137,7 +140,7 @@ class Daemon:
         policy, upstreams = Policy(settings), self._upstreams
         authorizer = Authorizer(upstreams, settings)
         straight = Straight(upstreams)
-        mirror = Mirror(upstreams, authorizer, straight, self._swarmed)
+        mirror = Mirror(upstreams, authorizer, self._proofs, straight, self._swarmed)
         return _Parts(policy, mirror, Proxy(upstreams, authorizer, straight, self._swarmed, mirror), authorizer)
 
     # ---------------------------------------------------------------- requests
@@ -155,6 +158,9 @@ class Daemon:
 
     async def _route(self, request: web.BaseRequest, door: Door) -> web.StreamResponse:
         parts, target = self._parts, request.raw_path
+        if "#" in target:
+            # Not part of any request (RFC 9112 §3.2); the source would be asked without it, for something else.
+            return refusal(request, 400, f"a request target has no fragment: {target[:200]}")
         if door.origin:
             path = target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
             return await parts.proxy.serve(request, parts.policy, door.origin + path, door.hijacked)

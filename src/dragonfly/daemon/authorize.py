@@ -18,20 +18,23 @@ import msgspec
 from cachetools import LRUCache, TTLCache
 from multidict import CIMultiDict
 
+from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.headers import ABOUT_CONTENT, Headers, credentials_of, end_to_end, fingerprint
 from dragonfly.daemon.policy import Target
 from dragonfly.daemon.settings import DaemonSettings, UpstreamDown
 from dragonfly.daemon.upstreams import Upstreams
 from dragonfly.errors import SourceUnreachable
 
-__all__ = ["Authorizer", "Grant"]
+__all__ = ["Authorizer", "Grant", "owned", "question"]
 
 _MOST = 20_000
 #: A HEAD that gets one of these may still be a GET that is allowed: URLs signed for GET only.
 _ASK_BY_GET = frozenset({400, 403, 404, 405, 501})
 #: Conditions and ranges are for the bytes that we send, not for the question whether we may.
 _OURS = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
-_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+#: Headers of the source's answer to us that are not for a client who gets the bytes from here.
+_OF_ONE_ANSWER = ("accept-ranges", "age", "alt-svc", "content-length", "content-range", "date", "server", "set-cookie")
+_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})")
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -41,6 +44,8 @@ class Grant(msgspec.Struct, frozen=True):
     target: Target
     length: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    ranges: bool = False
+    """The source says that it gives byte ranges."""
     unasked: bool = False
     """The source is down, and the policy allows it all the same."""
 
@@ -89,8 +94,7 @@ class Authorizer:
         answer for the client. `remembered`: an earlier yes will do, for the content can't have changed.
         Raises SourceUnreachable where nobody answers.
         """
-        asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
-        asked["Accept-Encoding"] = "identity"
+        asked = question(headers)
         who = fingerprint(credentials_of(headers))
         for url, _ in urls if method == "GET" and remembered else ():
             if (url, who) in self._granted:
@@ -137,7 +141,8 @@ class Authorizer:
     ) -> AsyncIterator[Grant | aiohttp.ClientResponse]:
         async with self._upstreams.ask("HEAD", url, target=target, headers=headers, follow=follow) as response:
             if 200 <= response.status < 300:
-                yield Grant(url, target, response.content_length, _told(response))
+                ranges = response.headers.get("Accept-Ranges", "").lower() == "bytes"
+                yield Grant(url, target, response.content_length, _told(response), ranges)
                 return
             if method == "HEAD" and response.status not in _ASK_BY_GET:
                 yield response
@@ -149,11 +154,13 @@ class Authorizer:
             if response.status == 200:
                 yield Grant(url, target, response.content_length, _told(response))
             elif response.status in (206, 416) and total is not None:
-                yield Grant(url, target, int(total[1]), _told(response))
+                yield Grant(url, target, int(total[1]), _told(response), ranges=True)
             else:
                 yield response
 
     def _remember(self, grant: Grant, who: str) -> None:
+        # For later answers and many clients: only what belongs to the content.
+        grant = msgspec.structs.replace(grant, headers=tuple(filter(_of_content, grant.headers)))
         self._granted[grant.url, who] = grant
         if not who and grant.target.login is None:
             self._public[grant.url] = grant
@@ -169,5 +176,38 @@ class Authorizer:
         return None
 
 
+def owned(spec: TaskSpec, grant: Grant, headers: Headers) -> TaskSpec:
+    """A task of these credentials' own, where it may be that others are given something else by the same URL.
+
+    Two clients see the same where the source tells them the same strong ETag, or a date of what it does
+    not call private.
+    """
+    credentials = credentials_of(headers)
+    if spec.digest or not credentials:
+        return spec
+    etag, control = grant.header("ETag"), grant.header("Cache-Control").lower()
+    varies = {name.strip().lower() for name in grant.header("Vary").split(",")} - {"accept-encoding", ""}
+    if etag and not etag.startswith("W/"):
+        return spec
+    if grant.header("Last-Modified") and "private" not in control and "no-store" not in control and not varies:
+        return spec
+    return msgspec.structs.replace(spec, tag=f"{spec.tag} {fingerprint(credentials)}".strip())
+
+
+def question(headers: Headers) -> CIMultiDict[str]:
+    """A client's headers, as far as they say who asks and for what."""
+    asked = end_to_end(headers, drop=(*_OURS, "host", "expect", "content-length"))
+    asked["Accept-Encoding"] = "identity"
+    return asked
+
+
 def _told(response: aiohttp.ClientResponse) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value) for key, value in response.headers.items() if key.lower() in ABOUT_CONTENT)
+    """All that a client may be told, where that was the answer to a HEAD; else what is not of one part only."""
+    told = end_to_end(response.headers, drop=_OF_ONE_ANSWER)
+    names = {name.lower(): name for name in told}
+    found = tuple((name, ", ".join(told.getall(name))) for name in names.values())
+    return found if response.method == "HEAD" else tuple(filter(_of_content, found))
+
+
+def _of_content(header: tuple[str, str]) -> bool:
+    return header[0].lower() in ABOUT_CONTENT

@@ -25,13 +25,15 @@ from multidict import CIMultiDict
 
 from dragonfly import __version__
 from dragonfly.core.task import TaskKey, TaskSpec
-from dragonfly.daemon.authorize import Authorizer
+from dragonfly.daemon.authorize import Authorizer, Grant, owned
 from dragonfly.daemon.downloads import Download, Downloads, failure
+from dragonfly.daemon.mirror import blob_digest
 from dragonfly.daemon.policy import Policy, Target, origin_of
 from dragonfly.daemon.problems import status_of
+from dragonfly.daemon.proof import Proofs, Prove
 from dragonfly.daemon.settings import DaemonSettings
 from dragonfly.daemon.stream import abort
-from dragonfly.errors import DragonflyError, SourceError, SourceUnreachable, UsageError
+from dragonfly.errors import DragonflyError, SourceError, SourceUnreachable, UnsizedError, UsageError
 from dragonfly.net.listen import format_address
 from dragonfly.net.unixsock import caller_of, open_unix
 from dragonfly.peer.report import Result
@@ -61,6 +63,7 @@ class Control:
         data_dir: Path,
         ca_path: Path,
         access: Callable[[], tuple[Policy, Authorizer]],
+        proofs: Proofs,
         listens: Callable[[], list[tuple[str, int]]],
     ) -> None:
         self.path = data_dir / SOCKET_NAME
@@ -74,6 +77,7 @@ class Control:
         self._history = history
         self._ca_path = ca_path
         self._access = access
+        self._proofs = proofs
         self._listens = listens
         self._downloads = Downloads(settings.client_timeout)
         self._started = time.monotonic()
@@ -159,13 +163,13 @@ class Control:
             return _failed(UsageError("not a request for a download", advice=str(error)), 400)
         try:
             try:
-                spec = await self._admitted(request, asked.spec)
+                spec, prove = await self._admitted(request, asked.spec)
             except ValueError as error:  # a port that is no number, say
                 raise UsageError("not a URL that can be fetched", advice=str(error)) from None
             pull = await self._engine.open(spec, pattern=pattern, back_to_source=asked.back_to_source, rate=asked.rate)
         except DragonflyError as error:
             return _failed(error, status_of(error))
-        download = Download(secrets.token_hex(8), pull, asked.start, asked.end)
+        download = Download(secrets.token_hex(8), pull, asked.start, asked.end, prove)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         try:
             await response.prepare(request)
@@ -185,8 +189,11 @@ class Control:
         await response.write_eof()
         return response
 
-    async def _admitted(self, request: web.Request, spec: TaskSpec) -> TaskSpec:
-        """The spec as this caller may ask for it; raises what keeps it out."""
+    async def _admitted(self, request: web.Request, spec: TaskSpec) -> tuple[TaskSpec, Prove | None]:
+        """The spec as this caller may ask for it, and what its bytes have to be held against first.
+
+        Raises what keeps the caller out.
+        """
         _ = spec.key  # a malformed digest is the caller's mistake, told before anything is asked
         scheme = urlsplit(spec.url).scheme
         if scheme == "file":
@@ -196,7 +203,7 @@ class Control:
                     "files are only read for the daemon's own user", subject=spec.shown_url, advice="copy it yourself"
                 )
         if scheme not in ("http", "https"):
-            return spec
+            return spec, None
         policy, authorizer = self._access()
         target = policy.direct(origin_of(spec.url))
         if spec.trust:
@@ -205,13 +212,19 @@ class Control:
             spec = msgspec.structs.replace(spec, trust=target.trust)
         async for attempt in _retrying():
             with attempt:
-                await self._let_in(spec, target)
+                grant = await self._let_in(spec, target)
+        spec = owned(spec, grant, CIMultiDict(spec.headers))
         login = authorizer.authorization(spec.url, target)
         if login and not any(name.lower() == "authorization" for name in spec.headers):
             spec = msgspec.structs.replace(spec, headers=spec.headers | {"Authorization": login})
-        return spec
+        named = spec.digest and str(blob_digest("/" + spec.url.partition("://")[2].partition("/")[2])) == spec.digest
+        if not spec.digest or (named and policy.vouches_for(spec.url)):
+            return spec, None
+        if not grant.ranges:  # told before anything is read in vain
+            raise UnsizedError("the source can't show that it has this content", subject=spec.shown_url)
+        return spec, self._proofs.by(grant, spec.key, CIMultiDict(spec.headers))
 
-    async def _let_in(self, spec: TaskSpec, target: Target) -> None:
+    async def _let_in(self, spec: TaskSpec, target: Target) -> Grant:
         """Raises what keeps these credentials out; SourceUnreachable where asking again may help."""
         policy, authorizer = self._access()
         async with authorizer.check(
@@ -231,6 +244,7 @@ class Control:
                     status=grant.status,
                     challenge=grant.headers.get("WWW-Authenticate", ""),
                 )
+            return grant
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
         download = self._downloads.get(request.match_info["id"])

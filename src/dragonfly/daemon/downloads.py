@@ -11,7 +11,8 @@ import msgspec
 from aiohttp import web
 
 from dragonfly.core.ranges import content_range, parse_ranges
-from dragonfly.daemon.stream import abort, send_bytes
+from dragonfly.daemon.proof import Prove
+from dragonfly.daemon.stream import Readable, abort, send_bytes
 from dragonfly.errors import DragonflyError, SourceError, UsageError
 from dragonfly.wire.local import KEEP_S, Ended, Failed, Moved, Opened, Told
 
@@ -28,9 +29,10 @@ _RATE_S = 1.0
 class Download:
     """One request of one program: bytes [start, end) of a pull (`end` None: to its end)."""
 
-    def __init__(self, number: str, pull: Pull, start: int, end: int | None) -> None:
+    def __init__(self, number: str, pull: Pull, start: int, end: int | None, prove: Prove | None = None) -> None:
         self.id = number
         self.pull = pull
+        self._prove = prove
         self.start = start
         self.end = end
         self.timer: asyncio.TimerHandle | None = None
@@ -49,7 +51,7 @@ class Download:
             await tell(
                 Opened(id=self.id, key=pull.key, length=info.length, source=pull.first_source, headers=info.headers)
             )
-            await self._progress(tell, whole)
+            await self._progress(tell, whole, self.reader(info.length))
             result = await pull.finished() if whole else pull.result()
         except DragonflyError as error:
             await tell(failure(error))
@@ -57,31 +59,41 @@ class Download:
         await tell(Ended(path=pull.path, result=msgspec.Raw(msgspec.json.encode(result))))
         return True
 
-    async def _progress(self, tell: Callable[[Told], Awaitable[None]], whole: bool) -> None:
+    def reader(self, length: int) -> Readable:
+        """The bytes, as far as this caller may have them."""
+        return self.pull if self._prove is None else self._prove(self.pull, length)
+
+    async def _progress(self, tell: Callable[[Told], Awaitable[None]], whole: bool, reader: Readable) -> None:
         """Until all that was asked for is had."""
         assert self.end is not None
         pull, position, total = self.pull, self.start, self.end - self.start
         pull.at(self.start)
         now = told = rated = time.monotonic()
         rate, moved = 0.0, 0
-        while position < self.end:
-            try:
-                async with asyncio.timeout(max(0.01, told + _TELL_S - now)):
-                    position = min(self.end, await pull.available(position, part=not whole))
-                pull.at(position)
-            except TimeoutError:
-                pass
-            now = time.monotonic()
-            if now - told < _TELL_S and position < self.end:
-                continue
-            received = pull.result().received
-            fresh = received.total - received.cache
-            if now - rated >= _RATE_S or not rate:
-                rate = (fresh - moved) / max(now - rated, 1e-3)
-                moved, rated = fresh, now
-            done = max(position - self.start, received.total) if whole else position - self.start
-            told = now
-            await tell(Moved(done=min(done, total), total=total, received=received, rate=rate, peers=pull.peers))
+        more: asyncio.Future[int] | None = None
+        try:
+            while position < self.end:
+                # Not begun anew at each word: it may be asking the source for a proof.
+                more = more or asyncio.ensure_future(reader.available(position, part=not whole))
+                await asyncio.wait({more}, timeout=max(0.01, told + _TELL_S - now))
+                if more.done():
+                    position = min(self.end, more.result())
+                    pull.at(position)
+                    more = None
+                now = time.monotonic()
+                if now - told < _TELL_S and position < self.end:
+                    continue
+                received = pull.result().received
+                fresh = received.total - received.cache
+                if now - rated >= _RATE_S or not rate:
+                    rate = (fresh - moved) / max(now - rated, 1e-3)
+                    moved, rated = fresh, now
+                done = max(position - self.start, received.total) if whole else position - self.start
+                told = now
+                await tell(Moved(done=min(done, total), total=total, received=received, rate=rate, peers=pull.peers))
+        finally:
+            if more is not None:
+                more.cancel()
 
 
 class Downloads:
@@ -127,7 +139,8 @@ class Downloads:
         await response.prepare(request)
         try:
             part = end - start < info.length
-            await send_bytes(request, response, pull, start, end, timeout_s=self._timeout_s, part=part)
+            reader = download.reader(info.length)
+            await send_bytes(request, response, reader, start, end, timeout_s=self._timeout_s, part=part)
         except (DragonflyError, OSError) as error:
             abort(request)
             raise ConnectionResetError(str(error)) from error

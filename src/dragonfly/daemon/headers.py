@@ -14,7 +14,7 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 #: What a client is told of a content, whoever sends its bytes (the last three: Hugging Face's).
 ABOUT_CONTENT = frozenset(
     {"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "etag",
-     "expires", "last-modified", "x-linked-etag", "x-linked-size", "x-repo-commit"}
+     "expires", "last-modified", "vary", "x-linked-etag", "x-linked-size", "x-repo-commit"}
 )  # fmt: skip
 #: For one connection only: RFC 9110 §7.6.1, and what clients say to proxies.
 _HOP_BY_HOP = frozenset(

@@ -16,6 +16,7 @@ from dragonfly.core.digest import Digest
 from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Authorizer
 from dragonfly.daemon.policy import Policy, Target, Upstream
+from dragonfly.daemon.proof import Proofs
 from dragonfly.daemon.straight import Rewrite, Straight, relay, rewriter
 from dragonfly.daemon.swarmed import NotBegun, Swarmed
 from dragonfly.daemon.upstreams import Upstreams
@@ -23,15 +24,22 @@ from dragonfly.errors import UsageError
 
 __all__ = ["Mirror", "blob_digest", "split_namespace"]
 
-_BLOB = re.compile(r"/v2/(?P<name>.+)/blobs/(?P<digest>[a-z0-9+._-]+:[0-9a-f]+)")
+#: Only names that every registry reads in the same way: what is asked there and what is served here is one blob.
+_BLOB = re.compile(
+    r"/v2/(?P<name>[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)"
+    r"/blobs/(?P<digest>[a-z0-9+._-]+:[0-9a-f]+)"
+)
 
 
 class Mirror:
     """Answers requests to registries; which one is meant is decided by who calls."""
 
-    def __init__(self, upstreams: Upstreams, authorizer: Authorizer, straight: Straight, swarmed: Swarmed) -> None:
+    def __init__(
+        self, upstreams: Upstreams, authorizer: Authorizer, proofs: Proofs, straight: Straight, swarmed: Swarmed
+    ) -> None:
         self._upstreams = upstreams
         self._authorizer = authorizer
+        self._proofs = proofs
         self._straight = straight
         self._swarmed = swarmed
 
@@ -80,8 +88,9 @@ class Mirror:
             "Content-Type": grant.header("Content-Type") or "application/octet-stream",
             "Docker-Distribution-Api-Version": "registry/2.0",
         }
+        prove = None if policy.vouches_for(grant.url) else self._proofs.by(grant, spec.key, request.headers)
         try:
-            return await self._swarmed.serve(request, spec, grant, told)
+            return await self._swarmed.serve(request, spec, grant, told, prove)
         except NotBegun as failure:
             if grant.unasked:
                 raise failure.__cause__ or failure from None

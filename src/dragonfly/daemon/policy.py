@@ -89,6 +89,12 @@ class Policy:
             self._learn(entry)
         self._maps = {domain.lower(): self._upstream(checked_url("map", url)) for domain, url in settings.map.items()}
         self.default = self._upstream(checked_url("registry", settings.registry))
+        named = (self._upstream(entry.upstream or f"https://{entry.host}") for entry in settings.registries)
+        self._origins = frozenset(
+            origin_of(target.base)
+            for upstream in (*self._maps.values(), self.default, *named)
+            for target in upstream.targets
+        )
 
     @property
     def domains(self) -> frozenset[str]:
@@ -103,6 +109,10 @@ class Policy:
     def permits(self, url: str) -> bool:
         """Whether the white list lets the host of this URL be asked; ValueError where its port is no number."""
         return self.permitted.allows(split_host(_netloc(url))[0], port_of(url))
+
+    def vouches_for(self, url: str) -> bool:
+        """Whether the origin of this URL is a registry, or a mirror of one, that the settings name."""
+        return origin_of(url) in self._origins
 
     def is_registry(self, host: str) -> bool:
         """Whether the settings say anything of this registry."""

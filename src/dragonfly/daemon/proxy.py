@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from dragonfly.core.task import TaskSpec
-from dragonfly.daemon.authorize import Authorizer
+from dragonfly.daemon.authorize import Authorizer, owned
 from dragonfly.daemon.headers import credentials_of, naming_of
 from dragonfly.daemon.mirror import Mirror, blob_digest
 from dragonfly.daemon.policy import Policy, Target, origin_of, port_of, split_host
@@ -80,6 +80,7 @@ class Proxy:
             filters=verdict.filters,
             trust=target.trust,
         )
+        spec = owned(spec, grant, request.headers)
         try:
             return await self._swarmed.serve(request, spec, grant, {"Via": _VIA})
         except NotBegun as failure:

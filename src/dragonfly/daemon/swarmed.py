@@ -17,9 +17,9 @@ from dragonfly.core.messages import TaskInfo
 from dragonfly.core.ranges import content_range, parse_ranges
 from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Grant
-from dragonfly.daemon.headers import ABOUT_CONTENT
 from dragonfly.daemon.problems import SERVER
-from dragonfly.daemon.stream import abort, send_bytes
+from dragonfly.daemon.proof import Prove
+from dragonfly.daemon.stream import Readable, abort, send_bytes
 from dragonfly.errors import DragonflyError
 from dragonfly.telemetry.trace import Tracer
 
@@ -57,10 +57,16 @@ class Swarmed:
         """Requests that are served now."""
 
     async def serve(
-        self, request: web.BaseRequest, spec: TaskSpec, grant: Grant, told: dict[str, str]
+        self,
+        request: web.BaseRequest,
+        spec: TaskSpec,
+        grant: Grant,
+        told: dict[str, str],
+        prove: Prove | None = None,
     ) -> web.StreamResponse:
         """Answer a GET or HEAD whose client may read. `told`: headers that stand before those of the source.
 
+        `prove`: bytes are given as far as this lets them.
         Raises NotBegun while the client has been told nothing.
         """
         began = self._clock()
@@ -75,6 +81,7 @@ class Swarmed:
                     raise NotBegun("the source has another content by now", subject=spec.shown_url)
                 content = described(info.length, _both(grant, info), told)
                 response, parts = _answer(request, content)
+                reader = pull if prove is None else await self._shown(prove, pull, info.length, parts)
                 response.headers["X-Dragonfly-Task"] = pull.key
                 response.headers["X-Dragonfly-Source"] = pull.first_source
                 await response.prepare(request)
@@ -85,7 +92,9 @@ class Swarmed:
                             if head:
                                 await response.write(head)
                             part = end - start < info.length
-                            await send_bytes(request, response, pull, start, end, timeout_s=self._timeout_s, part=part)
+                            await send_bytes(
+                                request, response, reader, start, end, timeout_s=self._timeout_s, part=part
+                            )
                             sent += end - start
                     await response.write_eof()
                 except asyncio.CancelledError:
@@ -112,6 +121,17 @@ class Swarmed:
             return await pull.described()
         except DragonflyError as error:
             raise NotBegun(error.what, subject=error.subject, advice=error.advice) from error
+
+    async def _shown(self, prove: Prove, pull: Pull, length: int, parts: list[tuple[bytes, int, int]]) -> Readable:
+        """The pull, once the first bytes of the answer may be given."""
+        reader = prove(pull, length)
+        try:
+            for _, start, end in parts[:1]:
+                if start < end:
+                    await reader.available(start, part=end - start < length)
+        except DragonflyError as error:
+            raise NotBegun(error.what, subject=error.subject, advice=error.advice) from error
+        return reader
 
     async def _head_only(self, request: web.BaseRequest, content: Content, spec: TaskSpec) -> web.StreamResponse:
         response, _ = _answer(request, content)
@@ -156,7 +176,8 @@ def is_another(grant: Grant, info: TaskInfo) -> bool:
 
 
 def described(length: int, source: dict[str, str], told: dict[str, str]) -> Content:
-    headers = {key: value for key, value in source.items() if key.lower() in ABOUT_CONTENT}
+    """`source`: headers of the source's answer to this client, or those that are kept with the content."""
+    headers = dict(source)
     lower = {key.lower(): key for key in headers}
     for key, value in told.items():
         headers.pop(lower.get(key.lower(), ""), None)
@@ -182,6 +203,8 @@ def _answer(request: web.BaseRequest, content: Content) -> tuple[web.StreamRespo
     headers["Accept-Ranges"] = "bytes"
     headers["Server"] = SERVER
     length = content.length
+    if _failed(request, content):
+        return web.StreamResponse(status=412, headers={"Content-Length": "0", "Server": SERVER}), []
     if _unchanged(request, content):
         headers.pop("Content-Type", None)
         return web.StreamResponse(status=304, headers=headers), []
@@ -218,6 +241,17 @@ def _answer(request: web.BaseRequest, content: Content) -> tuple[web.StreamRespo
     headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     headers["Content-Length"] = str(sum(len(head) + end - start for head, start, end in parts))
     return web.StreamResponse(status=206, headers=headers), parts
+
+
+def _failed(request: web.BaseRequest, content: Content) -> bool:
+    """RFC 9110 §13.2.2: If-Match decides where it is given, If-Unmodified-Since only else. Weak tags never match."""
+    asked = request.headers.get("If-Match")
+    if asked is not None:
+        tags = {tag.strip() for tag in asked.split(",")}
+        return "*" not in tags and (content.etag.startswith("W/") or content.etag not in tags)
+    since = _date(request.headers.get("If-Unmodified-Since", ""))
+    changed = _date(content.last_modified)
+    return since is not None and changed is not None and changed > since
 
 
 def _unchanged(request: web.BaseRequest, content: Content) -> bool:

@@ -220,7 +220,8 @@ class TaskRun:
                     if self._publisher is not None:
                         self._publisher.had(index)
                 case cmd.AskSource(first, count):
-                    self.spawn(self.source.read(first, count))
+                    if self.error is None:  # a read that failed for good has ended the pull: no next one
+                        self.spawn(self.source.read(first, count))
                 case cmd.AskNeighbours():
                     self.node.tracker.send(MoreNeighbours(key=self.key, have=meeting.links.peers()))
                 case cmd.Finish():

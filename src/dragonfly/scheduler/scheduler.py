@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+from collections.abc import Iterable
 from random import Random
 
 import msgspec
@@ -171,6 +172,7 @@ class Scheduler:
         task.waiting[host.info.id] = None
         if task.info is not None and not self._outdated(task, now):
             self._answer_waiting(task, now)
+            self._go_on(task, (join.spec,), now)
             return
         if (known := self._known_failure(task, join.spec, now)) is not None:
             del task.waiting[host.info.id]
@@ -185,6 +187,16 @@ class Scheduler:
             return False
         versioned = self._settings.revalidate_after_s
         return now - task.described_at > (versioned if task.info.version else self._settings.reread_after_s)
+
+    def _go_on(self, task: Task, specs: Iterable[TaskSpec], now: float) -> bool:
+        """A seed that gave up in the middle goes on by the first of these that was not refused just now."""
+        if task.seeding or task.info is None or task.info.sealed:
+            return False
+        for spec in specs:
+            if self._known_failure(task, spec, now) is None:
+                self._start_seed(task, spec, "to go on where it ended")
+                return True
+        return False
 
     def _start_seed(self, task: Task, spec: TaskSpec, reason: str) -> None:
         task.seeding = True
@@ -360,13 +372,15 @@ class Scheduler:
                 retry = member.spec
                 continue
             self._send([host_id], failure if failure.final else self._own_way(task, failure))
-        if not failure.final:
+        if retry is not None:
+            self._start_seed(task, retry, "with other credentials")
+            return
+        pulling = [member.spec for member in task.members.values() if not member.complete and member.spec is not None]
+        if not (failure.final and self._go_on(task, pulling, now)):
             # Who pulls already must not wait for pieces that the seed will not bring.
             for host_id, member in task.members.items():
                 if not member.complete and not member.waiting:
                     self._send([host_id], self._own_way(task, failure))
-        if retry is not None:
-            self._start_seed(task, retry, "with other credentials")
 
     def _own_way(self, task: Task, failure: msg.TaskFailed) -> msg.TaskFailed:
         """The same words with a start of one's own, so that the source isn't stampeded."""

@@ -40,7 +40,7 @@ _SHOWN_HEADERS = (
     "content-type", "content-encoding", "content-disposition", "content-language", "etag", "last-modified",
     "cache-control", "docker-content-digest",
 )  # fmt: skip
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _DIGEST = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 
 
@@ -325,7 +325,7 @@ def _described(response: urllib3.BaseHTTPResponse) -> Described:
     if response.status == 206:
         form = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
         length = int(form[3]) if form is not None and form[3] != "*" else None
-    elif (text := headers.get("content-length", "")).isdecimal():
+    elif (text := headers.get("content-length", "")).isdecimal() and len(text) <= 18:
         length = int(text)
     digest = headers.get("docker-content-digest", "")
     shown = {name: headers[name] for name in _SHOWN_HEADERS if name in headers}

@@ -87,7 +87,8 @@ def setup(level: str = "info", form: str = "text") -> None:
 
 
 def _not_of_strangers(record: logging.LogRecord) -> bool:
-    """A request that is no HTTP is answered 400; a traceback for each would let anybody fill the log."""
+    """A request that is no HTTP is answered 400; a traceback for each would let anybody fill the log,
+    with the line that could not be read, credentials and all."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or kind.__module__ != "aiohttp.http_exceptions"
 

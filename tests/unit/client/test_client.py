@@ -80,6 +80,22 @@ def test_content_without_a_length_is_read_from_the_source(
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
+def test_a_source_without_ranges_is_shared_under_its_url_and_checked_here(
+    data_dir: Path, origin: Origin, content: bytes, tmp_path: Path
+) -> None:
+    origin.serve("/plain", content, etag='"1"', ranges=False)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    for number in range(2):
+        result = Client(data_dir).get(Wanted(url=origin.url("/plain"), digest=digest), tmp_path / f"f{number}")
+        assert (tmp_path / f"f{number}").read_bytes() == content
+        assert (result.digest, result.length) == (digest, len(content))
+    assert result.received.cache == len(content)
+    assert len(origin.asked("/plain", "GET")) == 1
+    with pytest.raises(IntegrityError):
+        Client(data_dir).get(Wanted(url=origin.url("/plain"), digest="sha256:" + "0" * 64), tmp_path / "g")
+    assert not (tmp_path / "g").exists()
+
+
 def test_what_fails_keeps_the_file_that_was_there(data_dir: Path, origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("mine")
     with pytest.raises(SourceError):

@@ -24,7 +24,8 @@ def test_ranges_are_resolved_against_the_length(header: str, expected: list[tupl
 
 
 @pytest.mark.parametrize(
-    "header", ["", "bytes", "bytes=", "bytes=a-b", "bytes=9-5", "items=0-1", "bytes=--1", "bytes=1-2-3"]
+    "header",
+    ["", "bytes", "bytes=", "bytes=a-b", "bytes=9-5", "items=0-1", "bytes=--1", "bytes=1-2-3", f"bytes=0-{'9' * 5000}"],
 )
 def test_what_makes_no_sense_means_the_whole(header: str) -> None:
     assert parse_ranges(header, 100) is None

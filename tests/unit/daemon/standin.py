@@ -276,6 +276,7 @@ class Registry:
 
 def ranged(request: web.BaseRequest, body: bytes, headers: dict[str, str]) -> web.Response:
     """As object stores and registries do: one range, no conditions."""
+    headers = headers | {"Accept-Ranges": "bytes"}
     asked = request.headers.get("Range", "")
     if asked.startswith("bytes=") and "," not in asked:
         first, _, last = asked.removeprefix("bytes=").partition("-")

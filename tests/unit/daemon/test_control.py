@@ -5,11 +5,13 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import SourceUnreachable, UsageError
 from dragonfly.peer.report import Result
 from dragonfly.wire import local
+from unit.daemon.standin import ranged
 from unit.daemon.world import World, basic, eventually
 
 BODY = os.urandom(400_000)
@@ -168,3 +170,17 @@ async def test_the_socket_has_the_mode_of_the_setting_and_is_gone_in_the_end(wor
     assert not path.exists()
     with pytest.raises(UsageError, match="permission bits"):
         await World(world._stack, world._path).start(socket_mode="rw")
+
+
+async def test_what_may_be_for_one_user_only_is_not_given_to_another(world: World) -> None:
+    await start(world)
+
+    async def personal(request: web.BaseRequest) -> web.StreamResponse:
+        return ranged(request, request.headers.get("Authorization", "nobody").encode() * 1000, {})
+
+    url = await world.listen(personal) + "/me"
+    async with Program(world) as program:
+        for who in ("ann", "bob"):
+            _, told = await program.download(TaskSpec(url=url, headers={"Authorization": who}))
+            assert isinstance(told[-1], local.Ended)
+            assert stored(told[-1]).startswith(who.encode())

@@ -2,10 +2,12 @@ import os
 
 import aiohttp
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from dragonfly.daemon.settings import DaemonSettings, Permit, Rule
 from dragonfly.errors import SourceUnreachable, UsageError
+from unit.daemon.standin import ranged
 from unit.daemon.world import World, basic
 
 BODY = os.urandom(300_000)
@@ -43,9 +45,55 @@ async def test_conditions_and_ranges_are_right(world: World) -> None:
         ({"If-Modified-Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 200),
         ({"If-None-Match": '"v0"', "If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200),
         ({"Range": "bytes=10-19", "If-Range": "Mon, 01 Jan 2024 00:00:00 GMT"}, 206),
+        ({"If-Match": '"v0"'}, 412),
+        ({"If-Match": 'W/"v1"'}, 412),
+        ({"If-Match": '"v0", "v1"', "Range": "bytes=10-19"}, 206),
+        ({"If-Match": "*", "If-Unmodified-Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 200),
+        ({"If-Unmodified-Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 412),
+        ({"If-Unmodified-Since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200),
     ):
         async with world.client.get(url, headers=headers, proxy=world.url) as answer:
             assert answer.status == status, headers
+
+
+async def test_what_the_source_says_of_a_file_reaches_the_client(world: World) -> None:
+    """Checksums of repositories, versions of object stores; but not what is about one answer of the source."""
+    await prepared(world)
+    said = {"X-Checksum-Sha1": "abc", "x-amz-version-id": "7", "Vary": "Accept-Encoding", "Link": '<a>; rel="b"'}
+    world.registry.files["/files/b"] = (BODY, {"ETag": '"b"', "Age": "5", "Set-Cookie": "a=b", "Alt-Svc": "h3", **said})
+    for _ in range(2):
+        async with world.client.get(f"{world.registry.origin}/files/b", proxy=world.url) as answer:
+            assert await answer.read() == BODY
+        assert {name: answer.headers.get(name) for name in said} == said
+        assert not {"Age", "Set-Cookie", "Alt-Svc"} & set(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("said", "shared"),
+    [
+        ({}, False),
+        ({"ETag": '"same"'}, True),
+        ({"ETag": 'W/"same"'}, False),
+        ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, True),
+        ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT", "Cache-Control": "max-age=9, private"}, False),
+        ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT", "Vary": "Accept-Encoding, Authorization"}, False),
+    ],
+)
+async def test_what_may_be_for_one_user_only_is_not_given_to_another(
+    world: World, said: dict[str, str], shared: bool
+) -> None:
+    await prepared(world)
+
+    async def personal(request: web.BaseRequest) -> web.StreamResponse:
+        return ranged(request, request.headers.get("Authorization", "nobody").encode() * 1000, said)
+
+    url = await world.listen(personal) + "/files/me"
+    got = []
+    for who in ("ann!", "bob!", "ann!"):
+        async with world.client.get(url, headers={"Authorization": who}, proxy=world.url) as answer:
+            got.append((await answer.text())[:4])
+    assert len(world.engine.copies) == (1 if shared else 2)
+    assert got == (["ann!"] * 3 if shared else ["ann!", "bob!", "ann!"])
 
 
 async def test_signatures_do_not_make_another_task(world: World) -> None:

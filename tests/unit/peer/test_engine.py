@@ -344,6 +344,31 @@ async def test_a_source_that_wants_to_be_left_alone_for_long_is_not_asked_again(
     assert len(origin.seen) == 1
 
 
+async def test_a_source_that_says_no_in_the_middle_is_not_asked_for_ever(world: World, origin: Origin) -> None:
+    """A token that ended, say. Who comes with a new one goes on where it ended."""
+    url = origin.serve("/f", DATA)
+    spec = TaskSpec(url=url, digest=digest_of(DATA), headers={"Authorization": "old"})
+    node = await world.node("n", alone=True)
+    tokens = ["old"]
+    good = Reply(cut_after=500_000)
+    origin.decide("/f", lambda seen: good if seen.headers.get("authorization") in tokens else reply(401))
+    async with await node.open(spec) as pull:
+        await pull.described()
+        tokens[0] = "new"
+        with pytest.raises(SourceError) as raised:
+            await asyncio.wait_for(pull.finished(), 5)
+        assert raised.value.status == 401
+        asked = len(origin.seen)
+        await asyncio.sleep(0.2)
+        assert len(origin.seen) <= asked + 4
+    good = Reply()
+    renewed = msgspec.structs.replace(spec, headers={"Authorization": "new"})
+    async with await node.open(renewed) as pull:
+        await asyncio.wait_for(pull.finished(), 5)
+        assert stored(pull) == DATA
+    assert origin.seen[-1].headers["authorization"] == "new"
+
+
 async def test_a_url_that_changes_while_it_is_read_is_an_error_and_never_a_mixture(
     world: World, origin: Origin
 ) -> None:

@@ -54,7 +54,16 @@ def test_an_answer_that_ends_with_its_connection_has_no_length(origin: Origin, s
 
 
 @pytest.mark.parametrize(
-    "content_range", ["bytes 5-19/100", "bytes 0-19/100", "bytes 10-20/100", "nonsense", "", "bytes 10-/100"]
+    "content_range",
+    [
+        "bytes 5-19/100",
+        "bytes 0-19/100",
+        "bytes 10-20/100",
+        "nonsense",
+        "",
+        "bytes 10-/100",
+        f"bytes 10-19/1{'0' * 5000}",
+    ],
 )
 def test_another_range_than_was_asked_for_is_never_taken(
     origin: Origin, source: HttpSource, content_range: str
