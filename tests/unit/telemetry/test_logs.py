@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
 
 from dragonfly.core.messages import BytesBy
 from dragonfly.core.task import TaskSpec
@@ -169,4 +168,3 @@ async def test_what_is_no_request_fills_no_log(capsys: pytest.CaptureFixture[str
     lines = log.lines()
     assert any("ours" in line for line in lines), "a fault of ours is told"
     assert not any("nonsense" in line or "InvalidURL" in line for line in lines)
-
