@@ -47,7 +47,7 @@ class Dragonfly(System):
         wait_for(lambda: self._answers(job, "s1", f"{_CONTROL}/healthz"), 20, "supernode")
         self._daemons = [self._start_daemon(job, i) for i in range(scenario.clients)]
         wait_for(
-            lambda: self._joined(job) >= scenario.clients,
+            lambda: self._joined(job) >= scenario.clients and all(self._ready(job, i) for i in range(scenario.clients)),
             30 + scenario.clients / 2,
             "daemons at the supernode",
         )
@@ -101,6 +101,11 @@ class Dragonfly(System):
             peers = self._get(job, "s1", f"{_CONTROL}/api/v1/peers")
             return len(peers if isinstance(peers, list) else peers.get("peers", []))
         return 0
+
+    @staticmethod
+    def _ready(job: Job, i: int) -> bool:
+        """Whether daemon i takes its clients' requests."""
+        return "daemon.ready" in (job.work / "logs" / f"daemon-{i}").read_text(errors="replace")
 
     def _corrupt(self, job: Job, i: int) -> None:
         """A host whose disk lies: see corrupter.py."""

@@ -15,7 +15,7 @@ __all__ = ["SwarmSettings"]
 class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Defaults come from the swarm study and the rig; docs/performance.md has the figures."""
 
-    depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 hide the round trip", ge=1)] = 2
+    depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 to 3 hide the round trip", ge=1)] = 3
     seed_depth: Annotated[
         int,
         Meta(
