@@ -25,7 +25,7 @@ def put_together(folder: Path, **flags: object) -> SupernodeProcess:
         ({"peer_listen": "host:1"}, "--peer-listen"),
         ({"neighbour_policy": "worst"}, "known: near-random, random"),
         ({"state": "mysql://h"}, "redis://HOST:PORT/DB"),
-        ({"upstream_ca": "/nowhere/ca.pem"}, "CA file"),
+        ({"upstream_ca": "/nowhere/ca.pem"}, "--upstream-ca"),
     ],
 )
 def test_bad_settings(tmp_path: Path, flags: dict[str, object], told: str) -> None:

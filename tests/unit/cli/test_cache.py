@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dragonfly.cli.main import _umbrella
+from dragonfly.cli.main import umbrella
 from dragonfly.client.client import Client, Wanted
 from dragonfly.errors import DragonflyError, UsageError
 from dragonfly.testing.origin import Origin
 
 
 def said(*arguments: str) -> Result:
-    result = CliRunner().invoke(_umbrella, arguments)
+    result = CliRunner().invoke(umbrella, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
