@@ -14,7 +14,8 @@ from dragonfly.daemon.doctor.finding import Finding
 from dragonfly.daemon.doctor.machine import authority
 from dragonfly.daemon.doctor.runtimes import configured
 from dragonfly.daemon.runtimes import containers, docker
-from dragonfly.daemon.runtimes.plan import Host, apply
+from dragonfly.daemon.runtimes.host import Host
+from dragonfly.daemon.runtimes.plan import apply
 from dragonfly.daemon.runtimes.wanted import Wanted
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dragonfly.daemon.doctor.finding import Finding, bad, good, note
-from dragonfly.daemon.runtimes.plan import Host
+from dragonfly.daemon.runtimes.host import Host
 
 __all__ = ["configured"]
 
