@@ -96,9 +96,25 @@ bench: $(VENV)/.installed-bench ## every measurement of docs/performance.md (roo
 bench-quick: $(VENV)/.installed-bench ## a selection that takes three minutes on two cores (root)
 	@$(BIN)/python bench/run.py quick
 
+# Helm is a Go program without a package of Debian's: built once, where Go is at hand.
+HELM_VERSION := v3.14.4
+HELM := $(or $(shell command -v helm 2>/dev/null),$(BIN)/helm)
+
+$(BIN)/helm: | $(BIN)/python
+	@if command -v go >/dev/null; then echo "building helm $(HELM_VERSION)"; \
+	  GOBIN="$(CURDIR)/$(BIN)" go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION); \
+	else echo "make: neither helm nor Go here: the chart's tests are skipped" >&2; fi
+
+.PHONY: helm
+helm: $(HELM) ## helm for the chart's tests, in .venv/bin, where none is installed (Go)
+
+.PHONY: image
+image: $(VENV)/.installed ## the product's OCI image in dist/image, of this machine's Python, without network (umoci)
+	@$(BIN)/python deploy/image/build.py dist/image
+
 .PHONY: deploy-check
-deploy-check: $(VENV)/.installed-dev ## write the plain manifests from the chart and check deploy/ (helm)
-	helm template dragonfly deploy/helm/dragonfly --namespace dragonfly --kube-version 1.30.0 >deploy/manifests/dragonfly.yaml
+deploy-check: $(VENV)/.installed-dev $(HELM) ## write the plain manifests from the chart and check deploy/ (helm)
+	$(HELM) template dragonfly deploy/helm/dragonfly --namespace dragonfly --kube-version 1.30.0 >deploy/manifests/dragonfly.yaml
 	@$(BIN)/python -m pytest tests/deploy
 
 .PHONY: dist clean

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from e2e.certificates import Authority
 from e2e.images import Image
-from e2e.nodes import Node
-from e2e.registries import Registry
-from e2e.runtimes import Containerd, Docker, Podman
-from e2e.world import COMMANDS, Daemon, Supernode, World
+from e2e.nodes import Node, wait_for
+from e2e.registries import Registry, start_registry
+from e2e.runtimes import Containerd, Docker, Podman, skopeo_pull
+from e2e.world import COMMANDS, MIRROR, Daemon, Supernode, World
 
 DOMAIN = "images.p2p"
 
@@ -67,35 +70,116 @@ def test_docker_pulls_after_setup_without_a_restart(
     assert doctor(node)["docker"]["verdict"] == "note"
 
 
+@pytest.mark.needs("dockerd", "docker-registry", "skopeo")
+def test_docker_mirrors_the_hub_after_a_reload_and_pulls_on_without_the_daemon(
+    world: World, storage: Path, supernode: Supernode, images: dict[str, Image]
+) -> None:
+    """A hub of our own stands behind the name registry-1.docker.io, with TLS."""
+    tool = images["tool"]
+    authority = Authority(world.base / "hub")
+    hub = start_registry(world.node("hub"), storage, port=443, tls=authority.issue("registry-1.docker.io"))
+    node = world.node("sethub")
+    node.knows(**{"registry-1.docker.io": hub.node.ip})
+    docker = Docker(node, env={"SSL_CERT_FILE": str(authority.certificate)})
+    (daemon,) = world.daemons([node], supernode, "--upstream-ca", str(authority.certificate))
+    assert "reload dockerd" in setup(node, "docker")
+    os.kill(docker.process.pid, signal.SIGHUP)
+    wait_for(lambda: f"http://127.0.0.1:{MIRROR}/" in docker.cli("info").stdout, "the mirror")
+    reference = f"{tool.name}:{tool.tag}"
+
+    def pull() -> set[str]:
+        docker.cli("image", "rm", "--force", reference, check=False)
+        hub.mark()
+        docker.pull(reference)
+        assert docker.layers(reference) == list(tool.diff_ids)
+        return fetchers(hub)
+
+    assert "docker" not in pull()
+    assert doctor(node)["docker"]["verdict"] == "good"
+    daemon.process.stop()
+    assert pull() == {"docker"}, "without the daemon dockerd goes to the hub"
+    setup(node, "docker", "--undo")
+    os.kill(docker.process.pid, signal.SIGHUP)
+    assert pull() == {"docker"}
+
+
 @pytest.mark.needs("containerd", "ctr", "docker-registry", "skopeo")
-def test_containerd_pulls_every_registry_through_the_daemon(
+def test_containerd_pulls_through_the_daemon_and_on_without_it(
     world: World, registry: Registry, supernode: Supernode, images: dict[str, Image]
 ) -> None:
     node, tool = world.node("setcontainerd"), images["tool"]
     containerd = Containerd(node)
-    setup(node, "containerd", "--registry", registry.host)
+    setup(node, "containerd", "--registry", registry.url)
     (daemon,) = world.daemons([node], supernode, "--map", f"{registry.host}={registry.url}")
+    reference = f"{registry.host}/{tool.name}:{tool.tag}"
     registry.mark()
-    containerd.pull(f"{registry.host}/{tool.name}:{tool.tag}")
+    containerd.pull(reference)
     assert registry.blob_bytes() <= 1.02 * tool.blob_bytes
     found = doctor(node)
     assert found["containerd"]["verdict"] == "good"
     assert not [f for f in found.values() if f["verdict"] == "bad"], found
     held = node.run(COMMANDS / "dragonfly", "cache", "ls", "--json", "--data-dir", daemon.data).stdout
     assert all(digest.replace(":", "-") in held for digest, _ in tool.layers), "they came past the daemon"
+    daemon.process.stop()
+    for undone in (False, True):
+        if undone:
+            setup(node, "containerd", "--undo")
+        containerd.ctr("images", "rm", "--sync", reference)
+        assert not containerd.has(tool.layers[0][0])
+        registry.mark()
+        containerd.pull(reference, *(["--plain-http"] if undone else []))
+        assert registry.blob_bytes() >= tool.blob_bytes, "it did not go to the registry itself"
 
 
 @pytest.mark.needs("podman", "docker-registry", "skopeo")
-def test_podman_pulls_by_a_domain_as_its_mirror(
+def test_podman_pulls_by_a_domain_as_its_mirror_and_on_without_the_daemon(
     world: World, registry: Registry, supernode: Supernode, images: dict[str, Image]
 ) -> None:
     node, app = world.node("setpodman"), images["app"]
     podman = Podman(node)
-    setup(node, "podman", "--domain", f"{DOMAIN}={registry.host}")
+    setup(node, "podman", "--domain", f"{DOMAIN}={registry.url}")
     daemon = daemon_for(world, node, supernode, registry)
-    podman.pull(f"{registry.host}/{app.name}:{app.tag}")
-    assert podman.layers(f"{registry.host}/{app.name}:{app.tag}") == list(app.diff_ids)
-    assert daemon.node.run(COMMANDS / "dragonfly", "cache", "ls", "--data-dir", daemon.data).stdout
+    reference = f"{registry.host}/{app.name}:{app.tag}"
+    registry.mark()
+    podman.pull(reference)
+    assert podman.layers(reference) == list(app.diff_ids)
+    assert "containers" not in fetchers(registry)
+    daemon.process.stop()
+    node.run("podman", "rmi", reference)
+    podman.pull(reference)
+    assert "containers" in fetchers(registry), "without the daemon podman goes to the registry"
+
+
+@pytest.mark.needs("podman", "skopeo", "docker-registry")
+def test_what_crio_is_told_is_read_by_its_own_library_beside_what_was_there(
+    world: World, registry: Registry, supernode: Supernode, images: dict[str, Image]
+) -> None:
+    """skopeo reads registries.conf with the library that CRI-O uses, and refuses what it can't read."""
+    node, tool = world.node("setcrio"), images["tool"]
+    node.write("/etc/containers/registries.conf", f"""
+        unqualified-search-registries = ["docker.io"]
+        [[registry]]  # as an operator wrote it
+        prefix = "images.example.com"
+        location = "{registry.host}"
+        insecure = true
+        [[registry.mirror]]
+        location = "127.0.0.1:9"
+        """)  # fmt: skip
+    assert "reload crio" in setup(node, "crio", "--registry", "images.example.com")
+    (daemon,) = world.daemons([node], supernode, "--registry", registry.url)
+    for through in (True, False):
+        if not through:
+            daemon.process.stop()
+        registry.mark()
+        found = skopeo_pull(node, f"images.example.com/{tool.name}:{tool.tag}")
+        assert {digest for digest, _ in tool.layers} <= found.keys()
+        assert ("skopeo" in fetchers(registry)) is not through
+
+
+def fetchers(registry: Registry) -> set[str]:
+    """Who got blobs from the registry since `mark`; the daemon asks with HEAD in the client's name."""
+    blobs = [each for each in registry.new_accesses() if each.method == "GET" and "/blobs/" in each.path]
+    return {each.agent.partition("/")[0] for each in blobs}
 
 
 def test_the_doctor_names_the_cure_where_no_daemon_runs(world: World) -> None:

@@ -33,7 +33,7 @@ def command(data_dir: Path | None, runtimes: tuple[str, ...], as_json: bool) -> 
     """
     from dragonfly.client.client import Client
     from dragonfly.daemon.doctor.examine import examine
-    from dragonfly.daemon.runtimes.plan import Host
+    from dragonfly.daemon.runtimes.host import Host
 
     near = Client(data_dir).daemon(start=False)
     return _show(examine(near.data_dir, near.status(), Host(), runtimes), as_json)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,12 @@ from dragonfly.cli.doctor import command
 from dragonfly.daemon.ca import CertificateAuthority
 from dragonfly.daemon.doctor.finding import Finding
 from dragonfly.daemon.doctor.machine import authority
+from dragonfly.daemon.doctor.network import upstream_cure
+from dragonfly.daemon.doctor.running import started_before
 from dragonfly.daemon.doctor.runtimes import configured
-from dragonfly.daemon.runtimes import containers, docker
-from dragonfly.daemon.runtimes.plan import Host, apply
+from dragonfly.daemon.runtimes import containerd, containers, docker
+from dragonfly.daemon.runtimes.host import Host
+from dragonfly.daemon.runtimes.plan import apply
 from dragonfly.daemon.runtimes.wanted import Wanted
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -53,3 +58,52 @@ def test_a_key_that_others_may_read_is_bad(tmp_path: Path) -> None:
     assert [found.verdict for found in authority(tmp_path / "ca.crt")] == ["good"]
     (tmp_path / "ca.key").chmod(0o644)
     assert [found.verdict for found in authority(tmp_path / "ca.crt")] == ["good", "bad"]
+
+
+def test_a_file_that_no_runtime_could_read_is_a_finding(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write("/etc/docker/daemon.json", b"\xff\xfe")
+    found = look(host, "docker")
+    assert (found.verdict, "not a text file" in found.detail, bool(found.cure)) == ("bad", True, True)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"registry-mirrors": null}'])
+def test_any_daemon_json_is_looked_at(tmp_path: Path, text: str) -> None:
+    host = Host(tmp_path)
+    host.write("/etc/docker/daemon.json", text.encode())
+    assert look(host, "docker").verdict == "bad"
+
+
+def test_hosts_toml_is_looked_for_where_containerd_looks(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    cri = '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/srv/certs.d"\n'
+    host.write("/etc/containerd/config.toml", f"version = 2\n{cri}".encode())
+    assert look(host, "containerd").verdict == "bad"
+    apply(host, containerd.plan(host, Wanted()), tmp_path / "setup")
+    assert host.read("/srv/certs.d/_default/hosts.toml")
+    assert look(host, "containerd").verdict == "good"
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        ("its certificate is signed by an unknown authority", "--upstream-ca"),
+        ("the source's name can't be resolved", "DNS"),
+        ("connection refused", "firewall"),
+        ("something new", "right URL"),
+    ],
+)
+def test_the_cure_follows_what_the_daemon_said(said: str, cure: str) -> None:
+    assert cure in upstream_cure("https://r.example.com", said)
+
+
+def test_a_file_that_is_newer_than_its_process_was_not_read(tmp_path: Path) -> None:
+    program = Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[0].partition("(")[2]
+    file = tmp_path / "config"
+    file.write_text("")
+    os.utime(file, (0, 0))
+    assert not started_before(program, file)
+    os.utime(file, (0, time.time() + 60))
+    assert started_before(program, file)
+    assert not started_before("no-such-program", file)
+    assert not started_before(program, tmp_path / "absent")

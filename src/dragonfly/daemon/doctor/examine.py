@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from dragonfly.daemon.doctor import machine, network
 from dragonfly.daemon.doctor.finding import Finding, Verdict, bad, good, note
 from dragonfly.daemon.doctor.runtimes import configured
-from dragonfly.daemon.runtimes.plan import Host
+from dragonfly.daemon.runtimes.host import Host
 from dragonfly.wire.local import Status
 
 __all__ = ["examine"]

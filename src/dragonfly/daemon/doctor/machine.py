@@ -18,6 +18,7 @@ __all__ = ["authority", "descriptors", "disk"]
 
 _FEW_DESCRIPTORS = 8192
 _LITTLE_DISK = 0.05
+_LEAST_FREE = 1_000_000_000  # what the store leaves free for others, where that is not more than a twentieth
 
 
 def disk(data_dir: Path) -> Iterator[Finding]:
@@ -28,8 +29,16 @@ def disk(data_dir: Path) -> Iterator[Finding]:
         yield bad("disk", f"{data_dir}: {error.strerror}", "name the daemon's --data-dir")
         return
     detail = f"{format_size(usage.free)} free of {format_size(usage.total)} at {data_dir}"
-    if usage.free < _LITTLE_DISK * usage.total:
+    if inodes.f_flag & os.ST_RDONLY:
+        yield bad(
+            "disk",
+            f"{data_dir} is read-only",
+            "see dmesg for errors of the disk; mount -o remount,rw, or another --data-dir",
+        )
+    elif usage.free < min(_LEAST_FREE, _LITTLE_DISK * usage.total):
         yield bad("disk", detail, "free some, or set --disk-limit below what is there")
+    elif usage.free < _LITTLE_DISK * usage.total:
+        yield note("disk", detail, "less is kept of what was pulled; free some")
     elif inodes.f_files and inodes.f_favail == 0:
         yield bad("disk", f"no inode free at {data_dir}", "delete small files there")
     elif not os.access(data_dir, os.W_OK):

@@ -9,10 +9,11 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from dragonfly.daemon.doctor.finding import Finding, bad, good, note
 
-__all__ = ["clock", "domain", "health", "supernode", "upstream"]
+__all__ = ["clock", "domain", "health", "supernode", "upstream", "upstream_cure"]
 
 _PATIENCE_S = 5.0
 _CLOCK_S = 30.0
@@ -73,10 +74,23 @@ def upstream(host: str, port: int, name: str, url: str) -> Iterator[Finding]:
         yield good(check, "answers" if status == 200 else "answers, and asks who we are")
         yield from clock(check, headers)
     elif own := headers.get("X-Dragonfly-Error"):
-        yield bad(check, own, "see what it says; is it the right URL, and reachable from this node?")
+        yield bad(check, own, upstream_cure(url, own))
     else:
         detail = body[:200].decode("utf-8", "replace").strip().replace("\n", " ")
         yield bad(check, f"answers {status} {detail}", "is this a registry? its /v2/ should say 200 or 401")
+
+
+def upstream_cure(url: str, said: str) -> str:
+    """By what the daemon said of its own try."""
+    host = urlsplit(url).hostname or url
+    words = said.lower()
+    if "certificate" in words or "tls" in words or "ssl" in words:
+        return f"dfdaemon --upstream-ca FILE with the registry's CA, or --insecure-upstream {host}"
+    if "resolve" in words:
+        return f"is the name right, and does this node's DNS know {host}?"
+    if "refused" in words or "reach" in words or "timed out" in words or "no answer" in words:
+        return f"does it run? does a firewall or a proxy stand between this node and {host}?"
+    return "see what it says; is it the right URL, and reachable from this node?"
 
 
 def supernode(address: str) -> Iterator[Finding]:

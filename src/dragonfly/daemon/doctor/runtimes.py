@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dragonfly.daemon.doctor.finding import Finding, bad, good, note
-from dragonfly.daemon.runtimes.plan import Host
+from dragonfly.daemon.doctor.running import docker_mirrors, started_before
+from dragonfly.daemon.runtimes import containerd
+from dragonfly.daemon.runtimes.cri_config import CONFIG
+from dragonfly.daemon.runtimes.host import Host
+from dragonfly.errors import UsageError
 
 __all__ = ["configured"]
 
@@ -17,13 +21,19 @@ def configured(
     host: Host, domains: list[str], ca_pem: str, ports: set[int], asked: Sequence[str] = ()
 ) -> Iterator[Finding]:
     """`ports`: where the daemon listens; `domains`: its P2P domains; `asked`: runtimes that must be set up."""
-    if "docker" in asked or (not asked and shutil.which("dockerd")):
-        yield from _docker(host, domains, ca_pem, ports, "docker" in asked)
-    if "containerd" in asked or (not asked and shutil.which("containerd")):
-        yield from _containerd(host, ports, "containerd" in asked)
-    for runtime in ("podman", "crio"):
-        if runtime in asked or (not asked and shutil.which(runtime)):
-            yield from _containers(host, runtime, domains, ca_pem, ports, runtime in asked)
+    looks: dict[str, Callable[[bool], Iterator[Finding]]] = {
+        "docker": lambda must: _docker(host, domains, ca_pem, ports, must),
+        "containerd": lambda must: _containerd(host, ports, must),
+        "podman": lambda must: _containers(host, "podman", domains, ca_pem, ports, must),
+        "crio": lambda must: _containers(host, "crio", domains, ca_pem, ports, must),
+    }
+    for runtime, look in looks.items():
+        program = "dockerd" if runtime == "docker" else runtime
+        if runtime in asked or (not asked and shutil.which(program)):
+            try:
+                yield from look(runtime in asked)
+            except UsageError as error:
+                yield bad(runtime, str(error), f"mend it, then: dragonfly setup {runtime}")
 
 
 def _docker(host: Host, domains: list[str], ca_pem: str, ports: set[int], asked: bool) -> Iterator[Finding]:
@@ -37,20 +47,31 @@ def _docker(host: Host, domains: list[str], ca_pem: str, ports: set[int], asked:
                 return
             ways.append(f"{folder.name} is trusted")
     try:
-        mirrors = json.loads(host.text("/etc/docker/daemon.json") or "{}").get("registry-mirrors", [])
+        mirrors = json.loads(host.text("/etc/docker/daemon.json") or "{}").get("registry-mirrors") or ()
     except (ValueError, AttributeError):
         yield bad("docker", "/etc/docker/daemon.json is not JSON", "mend it: dockerd will not start with it")
         return
-    ways += [f"mirror {mirror}" for mirror in mirrors if _ours(str(mirror), ports)]
-    yield _verdict("docker", ways, asked)
+    ours = [str(mirror).rstrip("/") for mirror in mirrors if _ours(str(mirror), ports)]
+    used = docker_mirrors() if ours else None
+    if used is not None and not {mirror.rstrip("/") for mirror in used} & set(ours):
+        yield bad("docker", f"dockerd has not read yet that {ours[0]} is its mirror", "systemctl reload docker")
+        return
+    yield _verdict("docker", [*ways, *(f"mirror {mirror}" for mirror in ours)], asked)
 
 
 def _containerd(host: Host, ports: set[int], asked: bool) -> Iterator[Finding]:
     ways = [
-        f"{folder.name}"
-        for folder in _folders(host, "/etc/containerd/certs.d")
+        folder.name
+        for parent in containerd.folders(host)
+        for folder in _folders(host, parent)
         if (folder / "hosts.toml").is_file() and _ours((folder / "hosts.toml").read_text(errors="replace"), ports)
     ]
+    if ways and started_before("containerd", host.path(CONFIG)):
+        yield bad(
+            "containerd", f"{CONFIG} was changed after containerd had started", "systemctl restart containerd, or "
+            "restart containerd as you started it; containers go on running",
+        )  # fmt: skip
+        return
     yield _verdict("containerd", ways, asked)
 
 

@@ -6,102 +6,93 @@ Only the CRI's `config_path` needs a restart, where it is not set yet. Not all o
 from __future__ import annotations
 
 import re
-import tomllib
+from collections.abc import Iterable
 from typing import Any
 
-from dragonfly.daemon.runtimes.plan import Change, Host, Plan
-from dragonfly.daemon.runtimes.wanted import DOCKER_HUB, Wanted
+from dragonfly.daemon.runtimes.cri_config import CERTS, CONFIG, config_path
+from dragonfly.daemon.runtimes.host import Host
+from dragonfly.daemon.runtimes.plan import Change, Plan
+from dragonfly.daemon.runtimes.toml import parsed
+from dragonfly.daemon.runtimes.wanted import Wanted
 from dragonfly.errors import UsageError
 
-__all__ = ["plan"]
+__all__ = ["folders", "plan", "restart"]
 
-_CONFIG = "/etc/containerd/config.toml"
-_CERTS = "/etc/containerd/certs.d"
-#: The CRI plugin's tables, by the version of the configuration.
-_TABLES = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.images"}
-_FIRST_HOST = re.compile(r"^[ \t]*\[host\b", re.MULTILINE)
+_ALL = "_default"
+_FIRST_HOST = re.compile(r"""^[ \t]*\[[ \t]*["']?host["']?[ \t]*[.\]]""", re.MULTILINE)
 
 
 def plan(host: Host, wanted: Wanted) -> Plan:
     """UsageError where the configuration is not TOML, or uses what can't go together with hosts.toml."""
-    config, folder = _config_path(host)
-    names = wanted.registries or ("_default",)
-    changes = [_hosts(host, folder, name, wanted) for name in names]
-    restart = ""
-    if config is not None:
-        changes.append(config)
-        restart = "restart containerd once, containers go on running: systemctl restart containerd"
-    notes = (f"nerdctl finds it by itself; ctr: ctr images pull --hosts-dir {folder} …",)
-    return Plan(runtime="containerd", changes=tuple(changes), restart=restart, notes=notes)
+    found = config_path(host)
+    names = wanted.registries or (_ALL,)
+    changes = [_hosts(host, f"{found.folder}/{name}/hosts.toml", name, wanted) for name in names]
+    changes += _followed(host, found.folder, names, wanted)
+    if found.change is not None:
+        changes.append(Change(CONFIG, *found.change))
+    notes = [found.note] if found.note else []
+    notes.append(f"nerdctl finds it by itself; ctr: ctr images pull --hosts-dir {found.folder} …")
+    notes += [f"dfdaemon needs: --map {name}={wanted.url(name)}" for name in names if name in wanted.plain]
+    return Plan(
+        runtime="containerd",
+        changes=tuple(changes),
+        restart=restart(change.path for change in changes if change.before != change.after),
+        notes=tuple(notes),
+        daemon=wanted.daemon,
+    )
 
 
-def _hosts(host: Host, folder: str, name: str, wanted: Wanted) -> Change:
-    path = f"{folder}/{name}/hosts.toml"
+def restart(paths: Iterable[str]) -> str:
+    """What containerd needs after a change of these files."""
+    once = "restart containerd once, containers go on running: systemctl restart containerd"
+    return once if CONFIG in paths else ""
+
+
+def folders(host: Host) -> list[str]:
+    """Where it may look for hosts.toml files."""
+    try:
+        return list(dict.fromkeys((config_path(host).folder, CERTS)))
+    except UsageError:
+        return [CERTS]
+
+
+def _hosts(host: Host, path: str, name: str, wanted: Wanted) -> Change:
+    """Ours before all hosts that are there: the first that answers serves."""
     before = host.text(path)
     block = f'[host."http://{wanted.daemon}"]\n  capabilities = ["pull", "resolve"]\n'
     if before is None:
-        server = "" if name == "_default" else f'server = "https://{_server(name)}"\n\n'
+        server = "" if name == _ALL else f'server = "{wanted.url(name)}"\n\n'
         return Change(path, None, (server + block).encode())
-    if f"http://{wanted.daemon}" in (_toml(before, path).get("host") or {}):
-        return Change(path, before.encode(), before.encode())
-    # The first that answers serves: ours before all that are there.
-    first = _FIRST_HOST.search(before)
-    at = first.start() if first else len(before)
-    head = before[:at] if not before[:at] or before[:at].endswith("\n") else before[:at] + "\n"
-    return Change(path, before.encode(), (head + block + ("\n" if first else "") + before[at:]).encode())
+    text = _moved(before, wanted)
+    ours = f"http://{wanted.daemon}"
+    if ours in _named(text, path):
+        return Change(path, before.encode(), text.encode())
+    first = _FIRST_HOST.search(text)
+    at = first.start() if first else len(text)
+    head = text[:at] if not text[:at] or text[:at].endswith("\n") else text[:at] + "\n"
+    after = head + block + ("\n" if first else "") + text[at:]
+    if next(iter(_named(after, "", default={})), "") != ours:  # written in a way that we do not know
+        raise UsageError("a host can't be added before the others", subject=path, advice=f"add by hand: {block}")
+    return Change(path, before.encode(), after.encode())
 
 
-def _server(name: str) -> str:
-    return "registry-1.docker.io" if name == DOCKER_HUB else name
+def _followed(host: Host, folder: str, names: Iterable[str], wanted: Wanted) -> list[Change]:
+    """Other registries' files that name the daemon where it is no more."""
+    changes = []
+    for path in host.folders(folder) if wanted.moved else ():
+        name = path.rpartition("/")[2]
+        before = None if name in names else host.text(f"{path}/hosts.toml")
+        if before is not None and (after := _moved(before, wanted)) != before:
+            changes.append(Change(f"{path}/hosts.toml", before.encode(), after.encode()))
+    return changes
 
 
-def _config_path(host: Host) -> tuple[Change | None, str]:
-    """The change that config.toml needs (None: none), and the folder of the hosts.toml files."""
-    before = host.text(_CONFIG)
-    tree = _toml(before or "", _CONFIG)
-    version = int(tree.get("version", 2 if before is None else 1))
-    if version == 1:
-        raise UsageError(
-            "a configuration of version 1",
-            subject=_CONFIG,
-            advice="bring it to version 2 first (from containerd 1.7 on: containerd config migrate)",
-        )
-    table = _TABLES.get(version, _TABLES[3])
-    registry = tree.get("plugins", {}).get(table, {}).get("registry", {})
-    if found := str(registry.get("config_path", "")):
-        return None, found.split(":")[0]
-    if registry.get("mirrors") or registry.get("configs"):
-        raise UsageError(
-            "registry.mirrors and registry.configs can't be used together with hosts.toml",
-            subject=_CONFIG,
-            advice=f"move them to {_CERTS}/REGISTRY/hosts.toml first",
-        )
-    after = _with_path(before, table)
-    try:
-        made = tomllib.loads(after)["plugins"][table]["registry"].get("config_path")
-    except tomllib.TOMLDecodeError:
-        made = None
-    if made != _CERTS:  # written in a way that we do not know: nothing is better than something wrong
-        raise UsageError(
-            "config_path can't be added", subject=_CONFIG, advice=f'set it by hand: {table}, registry: "{_CERTS}"'
-        )
-    return Change(_CONFIG, None if before is None else before.encode(), after.encode()), _CERTS
+def _moved(text: str, wanted: Wanted) -> str:
+    for address in wanted.moved:
+        text = text.replace(f'[host."http://{address}"]', f'[host."http://{wanted.daemon}"]')
+    return text
 
 
-def _with_path(before: str | None, table: str) -> str:
-    line = f'config_path = "{_CERTS}"\n'
-    header = re.compile(rf'^[ \t]*\[plugins\.["\']{re.escape(table)}["\']\.registry\][ \t]*(?:#.*)?$', re.MULTILINE)
-    text = before if before is not None else "version = 2\n"
-    if found := header.search(text):
-        lines = text[found.end() + 1 :]
-        lines = re.sub(r'^[ \t]*config_path[ \t]*=[ \t]*(""|\'\')[ \t]*\n', "", lines, count=1, flags=re.MULTILINE)
-        return f"{text[: found.end()]}\n  {line}{lines}"
-    end = "" if text.endswith("\n") else "\n"
-    return f'{text}{end}\n[plugins."{table}".registry]\n  {line}'
-
-
-def _toml(text: str, path: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError("not TOML", subject=path, advice=f"{error}; mend it") from None
+def _named(text: str, path: str, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    hosts = parsed(text, path, default).get("host", {})
+    return hosts if isinstance(hosts, dict) else {}

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from dragonfly.daemon.runtimes.plan import Change, Host, Plan
-from dragonfly.daemon.runtimes.wanted import DOCKER_HUB, Wanted, hosts_file
+from dragonfly.daemon.runtimes.host import Host
+from dragonfly.daemon.runtimes.plan import Change, Plan
+from dragonfly.daemon.runtimes.wanted import DOCKER_HUB, HOSTS, Wanted, hosts_file
 from dragonfly.errors import UsageError
 
-__all__ = ["plan"]
+__all__ = ["plan", "restart"]
 
 _DAEMON_JSON = "/etc/docker/daemon.json"
+#: Where dockerd's command line is written, on distributions with and without systemd.
+_COMMAND_LINES = (
+    "/usr/lib/systemd/system/docker.service",
+    "/lib/systemd/system/docker.service",
+    "/etc/systemd/system/docker.service",
+    "/usr/lib/systemd/system/docker.service.d/*.conf",
+    "/etc/systemd/system/docker.service.d/*.conf",
+    "/etc/default/docker",
+    "/etc/sysconfig/docker",
+    "/etc/conf.d/docker",
+)
 
 
 def plan(host: Host, wanted: Wanted) -> Plan:
-    """UsageError where daemon.json is not what dockerd could read either."""
+    """UsageError where daemon.json is not what dockerd could read, or will not be."""
     others = [name for name in wanted.registries if name != DOCKER_HUB]
     if others:
         raise UsageError(
@@ -23,21 +36,31 @@ def plan(host: Host, wanted: Wanted) -> Plan:
             subject=", ".join(others),
             advice=f"give it a P2P domain: --domain {others[0].partition(':')[0]}.p2p={others[0]}",
         )
-    changes, notes, restart = [], [], ""
+    changes, notes = [], []
     if wanted.domains:
-        before = host.text("/etc/hosts")
-        after = hosts_file(before, wanted.domains)
-        changes.append(Change("/etc/hosts", _bytes(before), _bytes(after)))
+        before = host.text(HOSTS)
+        after = hosts_file(before, wanted.names)
+        changes.append(Change(HOSTS, _bytes(before), _bytes(after)))
         for domain in wanted.domains:
             path = f"/etc/docker/certs.d/{domain}/ca.crt"
             changes.append(Change(path, host.read(path), wanted.ca.encode()))
             notes.append(f"pull as {domain}/NAME:TAG")
     if DOCKER_HUB in wanted.registries or not wanted.domains:
-        change = _mirror(host, wanted)
-        changes.append(change)
-        if change.before != change.after:
-            restart = "reload dockerd, containers go on running: systemctl reload docker"
-    return Plan(runtime="docker", changes=tuple(changes), restart=restart, notes=tuple(notes))
+        changes.append(_mirror(host, wanted))
+    return Plan(
+        runtime="docker",
+        changes=tuple(changes),
+        restart=restart(change.path for change in changes if change.before != change.after),
+        notes=tuple(notes),
+        names=wanted.names,
+        daemon=wanted.daemon,
+    )
+
+
+def restart(paths: Iterable[str]) -> str:
+    """What dockerd needs after a change of these files."""
+    reload = "reload dockerd, containers go on running: systemctl reload docker"
+    return reload if _DAEMON_JSON in paths else ""
 
 
 def _mirror(host: Host, wanted: Wanted) -> Change:
@@ -47,11 +70,27 @@ def _mirror(host: Host, wanted: Wanted) -> Change:
     mirrors = tree.get("registry-mirrors", [])
     if not isinstance(mirrors, list):
         raise UsageError("registry-mirrors is not a list", subject=str(host.path(_DAEMON_JSON)))
-    url = f"http://{wanted.daemon}"
-    if url in (str(mirror).rstrip("/") for mirror in mirrors):
+    url, old = f"http://{wanted.daemon}", {f"http://{address}" for address in wanted.moved}
+    kept = [mirror for mirror in mirrors if str(mirror).rstrip("/") not in old]
+    here = url in (str(mirror).rstrip("/") for mirror in kept)
+    if here and kept == mirrors:
         return Change(_DAEMON_JSON, _bytes(before), _bytes(before))
-    tree["registry-mirrors"] = [url, *mirrors]
+    _refuse_flag(host)
+    tree["registry-mirrors"] = kept if here else [url, *kept]
     return Change(_DAEMON_JSON, _bytes(before), (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _refuse_flag(host: Host) -> None:
+    """dockerd does not start where the file and its command line both say something about mirrors."""
+    for pattern in _COMMAND_LINES:
+        for name in host.files(pattern):
+            lines = (host.text(name) or "").splitlines()
+            if any("--registry-mirror" in line for line in lines if not line.lstrip().startswith(("#", ";"))):
+                raise UsageError(
+                    "dockerd is started with --registry-mirror, and would not start with registry-mirrors, too",
+                    subject=name,
+                    advice=f"move the option to {_DAEMON_JSON} first",
+                )
 
 
 def _parsed(text: str | None, path: str) -> dict[str, Any]:
@@ -59,6 +98,8 @@ def _parsed(text: str | None, path: str) -> dict[str, Any]:
         tree = json.loads(text) if text and text.strip() else {}
     except json.JSONDecodeError as error:
         raise UsageError("not JSON", subject=f"{path}, line {error.lineno}", advice=f"{error.msg}; mend it") from None
+    except RecursionError:
+        raise UsageError("nested too deep", subject=path, advice="mend it") from None
     if not isinstance(tree, dict):
         raise UsageError("not a JSON object", subject=path, advice="mend it")
     return tree

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dragonfly.daemon.runtimes import containerd, containers, docker
-from dragonfly.daemon.runtimes.plan import Change, Host, Plan, apply, diff, undo
+from dragonfly.daemon.runtimes.host import Host
+from dragonfly.daemon.runtimes.plan import Change, Plan, apply, diff
+from dragonfly.daemon.runtimes.undo import undo
 from dragonfly.daemon.runtimes.wanted import Wanted, hosts_file, parse_domain, registry_host
 from dragonfly.errors import UsageError
 
@@ -55,14 +56,14 @@ def test_a_second_setup_finds_nothing_to_change_and_undo_leaves_no_trace(host: H
     before = files(host.root)
     plan = make(host, wanted)
     assert plan.needed
-    assert diff(plan)
+    assert diff(plan.needed)
     apply(host, plan, records)
     again = make(host, wanted)
     assert not again.needed
     assert not again.restart
     assert undo(host, plan.runtime, records)
     assert files(host.root) == before
-    assert undo(host, plan.runtime, records) == []
+    assert undo(host, plan.runtime, records) is None
 
 
 trees = st.recursive(
@@ -124,13 +125,12 @@ def test_what_somebody_else_changed_is_not_put_back_silently(host: Host, records
 
 
 def test_an_edit_between_two_setups_is_not_lost_silently(host: Host, records: Path) -> None:
-    one, two = (Wanted(domains={name: ""}, ca=CA) for name in ("one.p2p", "two.p2p"))
-    apply(host, docker.plan(host, one), records)
-    put(host, "/etc/hosts", (host.text("/etc/hosts") or "") + "10.0.0.9 ours\n")
-    apply(host, docker.plan(host, two), records)
-    with pytest.raises(UsageError, match="/etc/hosts"):
+    apply(host, docker.plan(host, Wanted()), records)
+    put(host, "/etc/docker/daemon.json", '{"debug": true}')
+    apply(host, docker.plan(host, Wanted()), records)
+    with pytest.raises(UsageError, match=r"daemon\.json"):
         undo(host, "docker", records)
-    assert "10.0.0.9 ours" in (host.text("/etc/hosts") or "")
+    assert "debug" in (host.text("/etc/docker/daemon.json") or "")
 
 
 def test_the_backup_is_for_its_owner_only(host: Host, records: Path) -> None:
@@ -154,83 +154,11 @@ def test_a_crash_between_record_and_files_can_be_undone(host: Host, records: Pat
     assert not host.path("/etc/a").exists()
 
 
-@pytest.mark.parametrize(
-    ("config", "restart"),
-    [
-        (None, True),
-        ("version = 2\n", True),
-        ('version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n', True),
-        ('version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = ""\n', True),
-        ('version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "pause"\n', True),
-        (
-            'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n',
-            False,
-        ),
-        ("version = 3\n", True),
-        ("version = 3\n[plugins]\n  [plugins.'io.containerd.cri.v1.images'.registry]\n    config_path = ''\n", True),
-        (
-            "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n",
-            False,
-        ),
-    ],
-)
-def test_containerd_is_restarted_only_where_it_has_no_config_path(
-    host: Host, records: Path, config: str | None, restart: bool
-) -> None:
-    if config is not None:
-        put(host, "/etc/containerd/config.toml", config)
-    plan = containerd.plan(host, Wanted())
-    assert bool(plan.restart) is restart
-    apply(host, plan, records)
-    if restart:
-        tree = tomllib.loads(host.path("/etc/containerd/config.toml").read_text())
-        table = "io.containerd.cri.v1.images" if tree["version"] == 3 else "io.containerd.grpc.v1.cri"
-        cri = tree["plugins"][table]
-        assert cri["registry"]["config_path"] == "/etc/containerd/certs.d"
-        assert config is None or "sandbox_image" not in config or cri["sandbox_image"] == "pause"
-    hosts = tomllib.loads(host.path("/etc/containerd/certs.d/_default/hosts.toml").read_text())
-    assert list(hosts["host"]) == ["http://127.0.0.1:65001"]
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        "[plugins]\n",
-        'version = 3\n[plugins."io.containerd.cri.v1.images".registry.mirrors.x]\nendpoint=["http://x"]\n',
-        'version = 2\n[plugins]\n"io.containerd.grpc.v1.cri" = {registry = {}}\n',
-        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors.x]\nendpoint=["http://x"]\n',
-    ],
-)
-def test_containerd_configurations_that_do_not_go_together_are_refused(host: Host, config: str) -> None:
-    put(host, "/etc/containerd/config.toml", config)
-    with pytest.raises(UsageError):
-        containerd.plan(host, Wanted())
-
-
-def test_an_own_hosts_toml_keeps_its_hosts_behind_ours(host: Host, records: Path) -> None:
-    own = 'server = "https://r.example.com"\n\n[host."https://cache.example.com"]\n  capabilities = ["pull"]\n'
-    put(host, "/etc/containerd/certs.d/r.example.com/hosts.toml", own)
-    apply(host, containerd.plan(host, Wanted(registries=("r.example.com",))), records)
-    tree = tomllib.loads(host.path("/etc/containerd/certs.d/r.example.com/hosts.toml").read_text())
-    assert list(tree["host"]) == ["http://127.0.0.1:65001", "https://cache.example.com"]
-    assert tree["server"] == "https://r.example.com"
-
-
-def test_podman_gets_a_mirror_by_domain_or_by_port(host: Host) -> None:
-    wanted = Wanted(registries=("quay.example.com",), domains={"images.p2p": "r.example.com"}, ca=CA)
-    plan = containers.plan_podman(host, wanted)
-    text = next(change.after for change in plan.changes if change.path.endswith(".conf"))
-    assert text is not None
-    tables = {t["prefix"]: t["mirror"][0] for t in tomllib.loads(text.decode())["registry"]}
-    assert tables["r.example.com"] == {"location": "images.p2p"}
-    assert tables["quay.example.com"] == {"location": "127.0.0.1:65001", "insecure": True}
-
-
 def test_a_hosts_file_names_a_domain_once() -> None:
-    once = hosts_file("127.0.0.1 localhost", {"images.p2p:5000": ""})
+    once = hosts_file("127.0.0.1 localhost", ["images.p2p"])
     assert once == "127.0.0.1 localhost\n127.0.0.1 images.p2p # dragonfly\n"
-    assert hosts_file(once, {"images.p2p": ""}) == once
-    assert hosts_file("# images.p2p\n", {"images.p2p": ""}) == "# images.p2p\n127.0.0.1 images.p2p # dragonfly\n"
+    assert hosts_file(once, ["images.p2p"]) == once
+    assert hosts_file("# images.p2p\n", ["images.p2p"]) == "# images.p2p\n127.0.0.1 images.p2p # dragonfly\n"
 
 
 @pytest.mark.parametrize("text", ["", "a b", "http://", "x/y", "-x", 'q"', "a:b"])
@@ -242,3 +170,42 @@ def test_what_is_no_registry_is_refused(text: str) -> None:
 def test_names_of_registries() -> None:
     assert registry_host("https://index.docker.io/") == "docker.io"
     assert parse_domain("images.p2p=https://r.example.com:5000") == ("images.p2p", "r.example.com:5000")
+
+
+def test_a_setup_that_fails_in_the_middle_changes_nothing(host: Host, records: Path) -> None:
+    put(host, "/etc/blocked", "a file")
+    before = files(host.root)
+    changes = (
+        Change("/etc/hosts", host.read("/etc/hosts"), b"x"), Change("/etc/new/f/g", None, b"x"),
+        Change("/etc/blocked/x", None, b"x"),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="can't be written"):
+        apply(host, Plan(runtime="docker", changes=changes), records)
+    assert files(host.root) == before
+    assert not host.path("/etc/new/f").exists()
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"registry-mirrors": "x"}', "[" * 100_000, "// ours\n{}"])
+def test_a_daemon_json_that_dockerd_would_refuse_is_refused(host: Host, text: str) -> None:
+    put(host, "/etc/docker/daemon.json", text)
+    with pytest.raises(UsageError, match=r"daemon\.json"):
+        docker.plan(host, Wanted())
+
+
+@pytest.mark.parametrize("file", ["/etc/systemd/system/docker.service.d/x.conf", "/etc/default/docker"])
+def test_a_mirror_on_dockerds_command_line_is_not_doubled(host: Host, file: str) -> None:
+    put(host, file, "# --registry-mirror=https://old\n")
+    assert docker.plan(host, Wanted()).needed
+    put(host, file, "ExecStart=/usr/bin/dockerd --registry-mirror=https://near.corp\n")
+    with pytest.raises(UsageError, match="would not start"):
+        docker.plan(host, Wanted())
+
+
+def test_dockers_mirror_follows_a_daemon_that_moved(host: Host, records: Path) -> None:
+    put(host, "/etc/docker/daemon.json", '{"registry-mirrors": ["https://near.corp"]}')
+    apply(host, docker.plan(host, Wanted()), records)
+    moved = Wanted(daemon="127.0.0.1:7001", former=("127.0.0.1:65001",))
+    apply(host, docker.plan(host, moved), records)
+    tree = json.loads(host.text("/etc/docker/daemon.json") or "")
+    assert tree["registry-mirrors"] == ["http://127.0.0.1:7001", "https://near.corp"]
+    assert not docker.plan(host, moved).needed
