@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
-from dragonfly.core.messages import FromDaemon, FromSupernode, Hello, PullDone
+from dragonfly.core.messages import Digests, FromDaemon, FromSupernode, Hello, PullDone
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import UsageError
 from dragonfly.scheduler import decisions as do
@@ -29,6 +29,8 @@ __all__ = ["Control"]
 _QUEUE_LIMIT = 2048
 _HEARTBEAT_S = 10.0
 _HELLO_S = 10.0
+_AT_ONCE = 200
+"""Sessions that are told one thing before others are heard: some 5 ms."""
 
 
 class _Session:
@@ -100,6 +102,8 @@ class Control:
         loop = asyncio.get_running_loop()
         for decision in self.scheduler.handle(event, loop.time()):
             match decision:
+                case do.Send(hosts, Digests() as message):
+                    self._spread(hosts, message)
                 case do.Send(hosts, message):
                     self._send(hosts, message)
                 case do.StartSeed(spec, _):
@@ -122,6 +126,15 @@ class Control:
         if isinstance(message, PullDone):
             return
         self.tell(ev.Heard(self._seed_id, message))
+
+    def _spread(self, hosts: tuple[str, ...], message: Digests) -> None:
+        """To some at a time, so that ten thousand who pull one task don't make all others wait.
+
+        Digests only: they may be overtaken by what is said meanwhile, other messages may not.
+        """
+        self._send(hosts[:_AT_ONCE], message)
+        if rest := hosts[_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._spread, rest, message)
 
     def _send(self, hosts: tuple[str, ...], message: FromSupernode) -> None:
         data = b""

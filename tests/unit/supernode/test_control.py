@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dragonfly.core.messages import Hello, Join, Leave, Pull, Welcome
+from dragonfly.core.messages import Digests, Hello, Join, Leave, Pull, Welcome
 from dragonfly.core.task import TaskSpec
 from unit.supernode.world import Session, World, eventually
 
@@ -100,6 +100,20 @@ async def test_a_daemon_that_does_not_read_is_dropped_and_known_to_be_gone(world
         await eventually(lambda: set(supernode.scheduler.roster.hosts) == {supernode.host.id, "good"})
         assert supernode.control.send("good", big)
         assert isinstance(await good.hear(), Pull)
+
+
+async def test_digests_for_many_let_other_messages_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dragonfly.supernode.control._AT_ONCE", 1)
+    supernode = await world.start()
+    async with Session(world, "a") as first, Session(world, "b") as last:
+        for session in (first, last):
+            assert isinstance(await session.hear(), Welcome)
+        digests = Digests(key=TaskSpec(url="http://h/x").key, first=0, digests=bytes(32))
+        supernode.control._spread(("a", "b"), digests)
+        supernode.control.send("b", Pull(job="j", spec=TaskSpec(url="http://h/x")))
+        assert await first.hear() == digests
+        assert isinstance(await last.hear(), Pull)
+        assert await last.hear() == digests
 
 
 async def test_the_end_of_the_supernode_is_said_to_all(world: World) -> None:
