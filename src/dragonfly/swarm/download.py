@@ -14,8 +14,9 @@ While RUNNING every neighbour is kept at `depth` requests. What to ask for, in t
    second time, and the loser is cancelled.
 
 No wait is without a deadline: a neighbour that owes pieces and is silent loses them to
-others after `stall_after_s` and is left after `leave_after_s`; with no progress at all for
-`source_after_s` the source is read (where the node may), one bounded range after another.
+others after `stall_after_s` and is left after `leave_after_s` (longer where pieces take
+longer); with no progress at all for `source_after_s` the source is read (where the node
+may), one bounded range after another.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ from dragonfly.swarm.picker import extend, pick, sample
 from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Download", "State"]
+
+_TURNS = 3
+"""A neighbour is not late before so many times what a piece usually takes."""
 
 
 class State(enum.Enum):
@@ -429,11 +433,13 @@ class Download:
         if self.state is State.DONE:
             return
         settings = self._settings
+        # Where a piece takes seconds to come, a parent may have that many others to serve first.
+        pace = max(1.0, _TURNS * self._usual_s / settings.stall_after_s)
         for parent in list(self.parents):
             owed = self.pieces.owed(parent.id)
             if not owed and not parent.waiting_any and not parent.suspect:
                 continue
-            silent = now - parent.heard_at
+            silent = (now - parent.heard_at) / pace
             if not owed and not parent.suspect and silent < settings.seed_patience_s:
                 continue  # queueing at a busy seed is not silence: the swarm goes on meanwhile
             if silent >= settings.leave_after_s:

@@ -107,6 +107,19 @@ def test_a_silent_parent_loses_its_pieces_after_two_seconds_and_is_left_after_fi
     assert LeavePeer("a", TroubleKind.SILENT) in talk.rest()
 
 
+def test_where_pieces_take_long_a_parent_may_be_silent_longer() -> None:
+    talk = script(100)
+    talk >> NeighbourUp("a") >> PeerHas("a", bitmap.full(100))
+    for _ in range(40):
+        first = next(command.first for command in talk.rest() if isinstance(command, Fetch))
+        talk.after(2.0) >> BytesArrived("a", int(talk.now) * 10) >> PieceVerified(first, "a")
+    talk.rest()
+    talk.after(3.0) >> Tick()
+    assert not [command for command in talk.rest() if isinstance(command, Cancel)]
+    talk.after(6.0) >> Tick()
+    assert [command for command in talk.rest() if isinstance(command, Cancel)]
+
+
 def test_a_parent_that_speaks_again_is_trusted_again() -> None:
     talk = script(2, depth=1)
     talk >> NeighbourUp("a") >> PeerHas("a", 0b11)
