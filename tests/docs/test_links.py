@@ -6,9 +6,6 @@ import pytest
 
 from docs.pages import ROOT, anchors, links, page, pages
 
-_LATER = {"docs/performance.md"}
-"""Named by README, and written from measurements."""
-
 
 @pytest.mark.parametrize(("name", "target"), sorted(set(links())), ids=lambda text: text)
 def test_a_link_leads_somewhere(name: str, target: str) -> None:
@@ -16,9 +13,6 @@ def test_a_link_leads_somewhere(name: str, target: str) -> None:
         return
     path, _, anchor = target.partition("#")
     file = (ROOT / name).parent / path if path else ROOT / name
-    inside = str(file.resolve().relative_to(ROOT))
-    if inside in _LATER:
-        return
     assert file.exists(), f"{name} links to {target}"
     if anchor:
         assert anchor in anchors(file.read_text(encoding="utf-8"))
