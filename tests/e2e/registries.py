@@ -62,6 +62,12 @@ class Registry:
         """Bytes of blobs' bodies that it sent since `mark`."""
         return sum(a.size for a in self.new_accesses() if a.method == "GET" and "/blobs/" in a.path)
 
+    def fetchers(self) -> set[str]:
+        """Who got blobs from it since `mark`, by the first word of the user agent. HEAD does not count:
+        the daemon asks so in its client's name whether the client may."""
+        blobs = [a for a in self.new_accesses() if a.method == "GET" and "/blobs/" in a.path]
+        return {a.agent.partition("/")[0] for a in blobs}
+
     def body_bytes(self) -> int:
         """Bytes of all bodies that it sent since `mark`."""
         return sum(a.size for a in self.new_accesses() if a.method == "GET")

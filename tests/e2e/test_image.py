@@ -12,7 +12,6 @@ import yaml
 
 from e2e.images import Image
 from e2e.nodes import Node, wait_for
-from e2e.registries import Registry
 from e2e.runtimes import Containerd, Podman
 from e2e.world import CONTROL, MIRROR, World, http_status
 
@@ -99,7 +98,7 @@ def test_an_image_is_pulled_through_the_containers_of_the_manifests(
     wait_for(lambda: "supernode.connected" in pods.logs("dfdaemon"), "the daemon's session")
     reference = f"{registry.host}/{tool.name}:{tool.tag}"
     containerd.pull(reference)
-    assert fetchers(registry) == {"dragonfly"}
+    assert registry.fetchers() == {"dragonfly"}
     undo = ["setup", "containerd", "--undo", "--root=/host", "--data-dir=/data"]
     assert "removed /etc/containerd/certs.d/_default/hosts.toml" in pods.run("DaemonSet", "setup", args=undo)
     for name in ("dfdaemon", "supernode"):
@@ -107,10 +106,4 @@ def test_an_image_is_pulled_through_the_containers_of_the_manifests(
     containerd.ctr("images", "rm", "--sync", reference)
     registry.mark()
     containerd.pull(reference, "--plain-http")
-    assert fetchers(registry) == {"containerd"}
-
-
-def fetchers(registry: Registry) -> set[str]:
-    """Who got blobs since `mark`."""
-    blobs = [each for each in registry.new_accesses() if each.method == "GET" and "/blobs/" in each.path]
-    return {each.agent.partition("/")[0] for each in blobs}
+    assert registry.fetchers() == {"containerd"}

@@ -92,7 +92,7 @@ def test_docker_mirrors_the_hub_after_a_reload_and_pulls_on_without_the_daemon(
         hub.mark()
         docker.pull(reference)
         assert docker.layers(reference) == list(tool.diff_ids)
-        return fetchers(hub)
+        return hub.fetchers()
 
     assert "docker" not in pull()
     assert doctor(node)["docker"]["verdict"] == "good"
@@ -143,11 +143,11 @@ def test_podman_pulls_by_a_domain_as_its_mirror_and_on_without_the_daemon(
     registry.mark()
     podman.pull(reference)
     assert podman.layers(reference) == list(app.diff_ids)
-    assert "containers" not in fetchers(registry)
+    assert "containers" not in registry.fetchers()
     daemon.process.stop()
     node.run("podman", "rmi", reference)
     podman.pull(reference)
-    assert "containers" in fetchers(registry), "without the daemon podman goes to the registry"
+    assert "containers" in registry.fetchers(), "without the daemon podman goes to the registry"
 
 
 @pytest.mark.needs("podman", "skopeo", "docker-registry")
@@ -173,13 +173,7 @@ def test_what_crio_is_told_is_read_by_its_own_library_beside_what_was_there(
         registry.mark()
         found = skopeo_pull(node, f"images.example.com/{tool.name}:{tool.tag}")
         assert {digest for digest, _ in tool.layers} <= found.keys()
-        assert ("skopeo" in fetchers(registry)) is not through
-
-
-def fetchers(registry: Registry) -> set[str]:
-    """Who got blobs from the registry since `mark`; the daemon asks with HEAD in the client's name."""
-    blobs = [each for each in registry.new_accesses() if each.method == "GET" and "/blobs/" in each.path]
-    return {each.agent.partition("/")[0] for each in blobs}
+        assert ("skopeo" in registry.fetchers()) is not through
 
 
 def test_the_doctor_names_the_cure_where_no_daemon_runs(world: World) -> None:

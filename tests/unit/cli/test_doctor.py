@@ -16,8 +16,9 @@ from dragonfly.daemon.doctor.finding import Finding
 from dragonfly.daemon.doctor.machine import authority
 from dragonfly.daemon.doctor.network import upstream_cure
 from dragonfly.daemon.doctor.running import started_before
-from dragonfly.daemon.doctor.runtimes import configured
+from dragonfly.daemon.doctor.runtimes import configured, means_docker_hub
 from dragonfly.daemon.runtimes import containerd, containers, docker
+from dragonfly.daemon.runtimes.choice import RUNTIMES
 from dragonfly.daemon.runtimes.host import Host
 from dragonfly.daemon.runtimes.plan import apply
 from dragonfly.daemon.runtimes.wanted import Wanted
@@ -82,6 +83,26 @@ def test_hosts_toml_is_looked_for_where_containerd_looks(tmp_path: Path) -> None
     apply(host, containerd.plan(host, Wanted()), tmp_path / "setup")
     assert host.read("/srv/certs.d/_default/hosts.toml")
     assert look(host, "containerd").verdict == "good"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "wanted", "meant"),
+    [
+        ("docker", Wanted(), True),
+        ("docker", Wanted(domains={"images.p2p": "r.example.com"}, ca=CA), False),
+        ("containerd", Wanted(), True),
+        ("containerd", Wanted(registries=("docker.io",)), True),
+        ("containerd", Wanted(registries=("r.example.com",)), False),
+        ("podman", Wanted(), True),
+        ("podman", Wanted(registries=("r.example.com",)), False),
+    ],
+)
+def test_docker_hub_matters_where_a_runtime_asks_for_it(
+    tmp_path: Path, runtime: str, wanted: Wanted, meant: bool
+) -> None:
+    host = Host(tmp_path / "root")
+    apply(host, RUNTIMES[runtime].plan(host, wanted), tmp_path / "setup")
+    assert means_docker_hub(host, {65001}) is meant
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dragonfly.daemon.doctor import machine, network
 from dragonfly.daemon.doctor.finding import Finding, Verdict, bad, good, note
-from dragonfly.daemon.doctor.runtimes import configured
+from dragonfly.daemon.doctor.runtimes import configured, means_docker_hub
 from dragonfly.daemon.runtimes.host import Host
 from dragonfly.wire.local import Status
 
@@ -47,10 +47,11 @@ def examine(data_dir: Path, status: Status | None, host: Host, runtimes: Sequenc
         yield from network.supernode(address)
     for url, name in {url: name for name, url in status.maps.items()}.items():
         yield from network.upstream(listen_host, listen_port, name, url)
+    hub = means_docker_hub(host, {port for _, port in ports})
     if status.registry and status.registry not in status.maps.values():
         for finding in network.upstream(listen_host, listen_port, "", status.registry):
-            # Docker Hub is what --registry says by itself: nodes that use P2P domains may well not reach it.
-            spare = status.maps and status.registry == _BY_ITSELF and finding.verdict is Verdict.BAD
+            # Docker Hub is what --registry says by itself: nodes that do not ask for it may well not reach it.
+            spare = finding.verdict is Verdict.BAD and status.registry == _BY_ITSELF and not hub
             yield note(finding.check, finding.detail, finding.cure) if spare else finding
 
 

@@ -12,9 +12,10 @@ from dragonfly.daemon.doctor.running import docker_mirrors, started_before
 from dragonfly.daemon.runtimes import containerd
 from dragonfly.daemon.runtimes.cri_config import CONFIG
 from dragonfly.daemon.runtimes.host import Host
+from dragonfly.daemon.runtimes.wanted import DOCKER_HUB
 from dragonfly.errors import UsageError
 
-__all__ = ["configured"]
+__all__ = ["configured", "means_docker_hub"]
 
 
 def configured(
@@ -34,6 +35,18 @@ def configured(
                 yield from look(runtime in asked)
             except UsageError as error:
                 yield bad(runtime, str(error), f"mend it, then: dragonfly setup {runtime}")
+
+
+def means_docker_hub(host: Host, ports: set[int]) -> bool:
+    """Some runtime asks the daemon for Docker Hub: by a mirror, for all registries, or for this one."""
+    names = ["/etc/docker/daemon.json", *host.files("/etc/containers/registries.conf.d/*.conf")]
+    names += [f"{folder}/{name}/hosts.toml" for folder in containerd.folders(host) for name in ("_default", DOCKER_HUB)]
+    for name in names:
+        path = host.path(name)
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        if _ours(text, ports) and (not name.endswith(".conf") or f'"{DOCKER_HUB}"' in text):
+            return True
+    return False
 
 
 def _docker(host: Host, domains: list[str], ca_pem: str, ports: set[int], asked: bool) -> Iterator[Finding]:

@@ -45,6 +45,8 @@ def plan(host: Host, wanted: Wanted) -> Plan:
             path = f"/etc/docker/certs.d/{domain}/ca.crt"
             changes.append(Change(path, host.read(path), wanted.ca.encode()))
             notes.append(f"pull as {domain}/NAME:TAG")
+        if before != after:
+            notes.append("a dockerd that runs sees a new name after 5 s at most")
     if DOCKER_HUB in wanted.registries or not wanted.domains:
         changes.append(_mirror(host, wanted))
     return Plan(
