@@ -73,6 +73,7 @@ class Proofs:
         """Bytes [start, end) as that server has them; UnsizedError where it has another length, or gives no ranges."""
         asked = question(headers)
         asked["Range"] = f"bytes={start}-{end - 1}"
+        asked["User-Agent"] = "dragonfly"  # the client asks for no such thing
         async for attempt in tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(SourceUnreachable),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
