@@ -146,16 +146,15 @@ class Preheats:
             return await self._images.resolve(
                 request.url, request.headers, tuple(request.platforms), self._trust(request.url)
             )
-        return [self._file(request)]
-
-    def _file(self, request: PreheatRequest) -> TaskSpec:
-        return TaskSpec(
-            url=request.url,
-            headers=request.headers,
-            digest=request.digest,
-            filters=tuple(request.filters),
-            trust=self._trust(request.url),
-        )
+        return [
+            TaskSpec(
+                url=request.url,
+                headers=request.headers,
+                digest=request.digest,
+                filters=tuple(request.filters),
+                trust=self._trust(request.url),
+            )
+        ]
 
     async def _on_seed(self, job: Job, spec: TaskSpec) -> None:
         async with self._streams, await self._engine.open(spec) as pull:
