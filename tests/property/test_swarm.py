@@ -46,7 +46,9 @@ class PullMachine(RuleBasedStateMachine):
                     assert peer == "seed"
                     assert count > 0
                     pieces = self.download.pieces
-                    assert not busy & ~(pieces.have | pieces.under_way), "what is wanted is called unwanted"
+                    assert not busy & ~(pieces.have | pieces.under_way | self.download.parents.near), (
+                        "what is wanted is called unwanted"
+                    )
                 case cmd.AskSource(first, count):
                     assert first + count <= PIECES
                     self.source.add((first, count))
@@ -127,7 +129,9 @@ class PullMachine(RuleBasedStateMachine):
     def rarity_counts_what_neighbours_have(self) -> None:
         held = [parent.has for parent in self.download.parents if not parent.seed]
         for index in range(PIECES):
-            assert self.download.parents.copies[index] == sum(has >> index & 1 for has in held)
+            copies = sum(has >> index & 1 for has in held)
+            assert self.download.parents.copies[index] == copies
+            assert self.download.parents.near >> index & 1 == (copies > 0)
 
     @invariant()
     def it_ends_once(self) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from dragonfly.sim.churn import Crowd, rehearse
 from dragonfly.sim.world import Transfer, WorldSettings
+from dragonfly.swarm.settings import SwarmSettings
 
 CROWD = Crowd(peers=50, size=10_000_000)
 
@@ -67,6 +68,6 @@ def test_the_others_end_near_the_bound_when(crowd: Crowd, least: float) -> None:
 
 def test_peers_read_the_source_when_the_seed_is_too_slow() -> None:
     crowd = Crowd(peers=3, size=2_000_000, seed_rate=20_000)
-    outcome = rehearse(crowd, WorldSettings(source_after_s=1.0))
+    outcome = rehearse(crowd, WorldSettings(swarm=SwarmSettings(source_after_s=1.0)))
     assert outcome.finished == 3
     assert outcome.source_copies > 1

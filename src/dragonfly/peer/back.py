@@ -95,7 +95,8 @@ class BackToSource:
     def open(self) -> None:
         """From now on the mind may ask for source reads."""
         self._source_reads()
-        self._run.feed(ev.SourceOpened())
+        run = self._run
+        run.feed(ev.SourceOpened(sparing=run.policy is SourcePolicy.FALLBACK and run.pattern is Pattern.P2P))
 
     async def read(self, first: int, count: int) -> None:
         """One range read that the mind asked for."""

@@ -246,7 +246,7 @@ class TaskRun:
         stalled = download.stalled_for(self.node.now())
         if stalled > 2 * self.node.settings.swarm.tick_s:
             self.meter.idle_s += self.node.settings.swarm.tick_s
-        patience = self.node.settings.swarm.source_after_s
+        patience = download.patience()
         if self.policy is SourcePolicy.NEVER or self.pattern is Pattern.CDN:
             patience *= _LAST_PATIENCE  # there is no other way: this ends the pull
         if (

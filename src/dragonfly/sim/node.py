@@ -92,7 +92,6 @@ class Node:
         self.wires: dict[str, Wire] = {}
         self._source = source
         self._source_open = False
-        self._patience = None if seed else world.settings.source_after_s
         self._dialling: set[str] = set()
         self._turns: deque[str] = deque()
         self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
@@ -218,9 +217,9 @@ class Node:
         if not self.alive:
             return
         now = self.world.now
-        if self._may_read_source() and self.download.stalled_for(now) >= (self._patience or 0):
+        if self._may_read_source() and self.download.stalled_for(now) >= self.download.patience():
             self._source_open = True
-            self._happened(ev.SourceOpened())
+            self._happened(ev.SourceOpened(sparing=True))
         self._happened(ev.Tick())
         deadline = self.download.next_deadline()
         if deadline is not None:
@@ -229,7 +228,8 @@ class Node:
     def _may_read_source(self) -> bool:
         return (
             self._source is not None
-            and self._patience is not None
+            and not self.seed
+            and self.world.settings.back_to_source
             and not self._source_open
             and self.download.state is State.RUNNING
         )

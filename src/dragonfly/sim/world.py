@@ -30,8 +30,8 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A seed's new digests are told at most this often."""
     window_bytes: int = 128 * 1024
     """Bytes under way from one host to another before the next run waits (a socket's buffers)."""
-    source_after_s: float | None = 2.0
-    """With no new piece for so long a peer reads the source itself; None: never."""
+    back_to_source: bool = True
+    """A peer to which the swarm brings nothing reads the source itself."""
     streaming: bool = True
     """Each host has a reader that wants the bytes in order."""
 

@@ -87,7 +87,15 @@ class Download:
         self._turn = 0
         self._usual_s = 0.0
         """From asking for a piece to having it, as a moving average over the last ones."""
+        self._moved: set[int] = set()
+        """Pieces that the endgame gave to another neighbour: not a second time."""
         self._source_open = False
+        self._sparing = False
+        self._spared_unit = 1
+        """Pieces in the next read of the source that is made beside a swarm."""
+        self._swarm_at: float | None = None
+        """When a neighbour brought a piece last."""
+        self._lot = rng.random()
         self._source_asked: dict[int, int] = {}
         self._progress_at = now
         self._bytes_at = now
@@ -130,9 +138,8 @@ class Download:
                 self._bad(event.index, event.peer, now)
             case ev.SourceOpened():
                 self._source_open = True
+                self._sparing = event.sparing
                 self._ask_source(now)
-            case ev.SourceClosed():
-                self._source_open = False
             case ev.SourceReadEnded():
                 self._source_ended(event.first, event.count, now)
         return self._out
@@ -167,6 +174,7 @@ class Download:
         if peer:
             took = now - self.pieces.asked_at(peer, index, now)
             self._usual_s += (took - self._usual_s) / 16
+            self._swarm_at = now
         for owner in self.pieces.verified(index):
             if owner not in (peer, SOURCE):
                 self._out.append(Cancel(owner, index, 1))
@@ -190,7 +198,6 @@ class Download:
         if parent is None:
             return
         parent.waiting_any = max(0, parent.waiting_any - count)
-        parent.dry_times = 0
         for index in range(first, first + count):
             # Asked of another while this seed was choosing: it need not come twice.
             for owner in list(self.pieces.owners.get(index, ())):
@@ -208,17 +215,12 @@ class Download:
         if count == 0:
             self._take(-parent.waiting_any, now)
             parent.waiting_any = 0
-            if not parent.dry:
-                parent.dry = True
-                parent.dry_times += 1
+            parent.dry = True
             self._fill(parent, now)
             return
         for index in range(first, first + count):
             self.pieces.release(peer, index)
-            if parent.has >> index & 1:
-                parent.has &= ~(1 << index)
-                if not parent.seed:
-                    self.parents.copies[index] -= 1
+        self.parents.lost(parent, ((1 << count) - 1) << first)
         self._fill_all(now)
 
     # ---------------------------------------------------------------- neighbours
@@ -229,7 +231,6 @@ class Download:
             return
         if self.parents.gained(parent, pieces & bitmap.full(self.layout.count)):
             parent.dry = False
-            parent.dry_times = 0
             self._fill(parent, now)
 
     def _bytes(self, peer: str, total: int, now: float) -> None:
@@ -303,9 +304,6 @@ class Download:
                 if not parent.waiting_any:
                     self._endgame(parent, now)
                 return
-            if parent.seed and parent.dry_times < 2:
-                return  # it has nothing new to give
-            # A seed that refuses twice believes that we have what it sent: it is asked by name.
             head = self._head()
             first = pick(
                 pool, head, self._settings.window_pieces, self.parents.copies, self._settings.samples, self._rng
@@ -340,7 +338,8 @@ class Download:
         self._out.append(Fetch(parent.id, first, count))
 
     def _ask_any(self, parent: Parent, count: int, now: float) -> bool:
-        busy = self.pieces.have | self.pieces.under_way
+        # What a neighbour has is asked of it: the seed would choose what is just being asked.
+        busy = self.pieces.have | self.pieces.under_way | self.parents.near
         if not parent.has & ~busy:
             return False
         self._take(count, now)
@@ -363,10 +362,11 @@ class Download:
     def _endgame(self, parent: Parent, now: float) -> None:
         """Nothing is free: relieve the neighbour that would be the last to bring what it owes.
 
-        What still waits in its queue is taken from it, the piece asked last first, since that
-        has most likely not begun to leave; its last one is asked for a second time instead,
-        once it is late. Either way the loser's copy is cancelled, but what is under way in the
-        network comes all the same: to be early here is to have a full link carry it twice.
+        What still waits in its queue is taken from it, the piece asked last first, where it
+        will surely not have begun to leave when the cancel arrives, and once only; else it is
+        asked for a second time, once it is late. Either way the loser's copy is cancelled, but
+        what is under way in the network comes all the same: to be early here is to have a full
+        link carry it twice.
         """
         pieces = self.pieces
         pool = parent.has & pieces.missing & pieces.known
@@ -385,12 +385,15 @@ class Download:
         if found is None:
             return
         wait, asked_at, index, owner = found
-        age = now - asked_at
-        if owner != SOURCE and pieces.owed(owner) > 1 and wait > 2 * mine and age > self._usual_s:
+        owed = pieces.owed(owner)
+        begins_in = wait * (owed - 1) / owed
+        near = max(self._settings.endgame_s, self._usual_s / 2)
+        if owner != SOURCE and begins_in > near and wait > 2 * mine and index not in self._moved:
+            self._moved.add(index)
             pieces.release(owner, index)
             self._out.append(Cancel(owner, index, 1))
             self._fetch(parent, index, 1, now)
-        elif age >= max(self._settings.duplicate_after_s, 2 * mine, 2 * self._usual_s):
+        elif now - asked_at >= max(self._settings.endgame_s, 2 * mine, 2 * self._usual_s):
             self._fetch(parent, index, 1, now)
 
     def _seconds_to_bring(self, parent: Parent, count: int, now: float) -> float:
@@ -401,9 +404,20 @@ class Download:
     # ---------------------------------------------------------------- source
 
     def _ask_source(self, now: float) -> None:
-        """Keep `source_streams` range reads running, the reader's next bytes first."""
-        unit = max(1, self._settings.source_unit // self.layout.piece_size)
-        while self._source_open and len(self._source_asked) < self._settings.source_streams:
+        """Keep range reads running, the reader's next bytes first.
+
+        With all streams and in whole units, or sparingly beside a swarm: where the neighbours
+        bring nothing, one piece, and twice as much each time.
+        """
+        settings = self._settings
+        if not self._source_open or self.state is State.DONE:
+            return
+        streams, unit = settings.source_streams, max(1, settings.source_unit // self.layout.piece_size)
+        if self._sparing and len(self.parents):
+            if self._swarm_brings(now):
+                return
+            streams, unit = 1, min(unit, self._spared_unit)
+        while len(self._source_asked) < streams:
             free = self.pieces.missing & ~self.pieces.under_way
             for first, count in self._source_asked.items():
                 free &= ~(((1 << count) - 1) << first)
@@ -418,8 +432,14 @@ class Download:
             self.pieces.ask(SOURCE, first, count, now)
             self._out.append(AskSource(first, count))
 
+    def _swarm_brings(self, now: float) -> bool:
+        """A neighbour brought a piece of late, and one has more."""
+        late = self._swarm_at is None or now - self._swarm_at >= self._settings.source_after_s / 2
+        return not late and bool(self.parents.near & self.pieces.missing)
+
     def _source_ended(self, first: int, count: int, now: float) -> None:
         self._source_asked.pop(first, None)
+        self._spared_unit *= 2
         for index in range(first, first + count):
             self.pieces.release(SOURCE, index)
         self._ask_source(now)
@@ -453,8 +473,7 @@ class Download:
         self.parents.compare(now)
         self._fill_all(now)
         self._want_neighbours(now)
-        if self._source_open:
-            self._ask_source(now)
+        self._ask_source(now)
         self._rescue_head(now)
 
     def _rescue_head(self, now: float) -> None:
@@ -469,8 +488,17 @@ class Download:
                 self._fetch(parent, head, 1, now)
                 return
 
+    def patience(self) -> float:
+        """Seconds without progress (`stalled_for`) on which the shell opens the source, where it may.
+
+        Before the first piece many neighbours wait for one seed: each has a time of its own
+        then, longer the more they are, so that a few go to the source and rescue the others.
+        """
+        crowd = 0 if self._swarm_at is not None else max(0, len(self.parents) - self._settings.min_neighbours)
+        return self._settings.source_after_s * (1 + self._lot * crowd / 2)
+
     def stalled_for(self, now: float) -> float:
-        """Seconds without progress: the shell opens the source on it, where it may.
+        """Seconds without progress.
 
         Without a new piece, that is; but while bytes come in only a fifth of that time counts,
         since a piece over a slow link takes long, and a neighbour that trickles must not hold us.

@@ -17,7 +17,6 @@ __all__ = [
     "ReaderAt",
     "ReaderGone",
     "Refused",
-    "SourceClosed",
     "SourceOpened",
     "SourceReadEnded",
     "Tick",
@@ -101,11 +100,9 @@ class ReaderGone(_Event, frozen=True):
 
 
 class SourceOpened(_Event, frozen=True):
-    """The source may be read by this node."""
+    """The source may be read by this node. `sparing`: only for what the swarm does not bring."""
 
-
-class SourceClosed(_Event, frozen=True):
-    """… and may not any more (it refused, or the seed is back)."""
+    sparing: bool = False
 
 
 class SourceReadEnded(_Event, frozen=True):
@@ -132,7 +129,6 @@ Event = (
     | ReaderAt
     | ReaderGone
     | SourceOpened
-    | SourceClosed
     | SourceReadEnded
     | Tick
 )

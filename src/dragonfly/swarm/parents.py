@@ -20,7 +20,6 @@ class Parent:
     __slots__ = (
         "bad",
         "dry",
-        "dry_times",
         "has",
         "heard_at",
         "id",
@@ -42,8 +41,6 @@ class Parent:
         self.waiting_any = 0
         self.dry = False
         """It had nothing to choose for us when it was asked last."""
-        self.dry_times = 0
-        """… so many times in a row."""
         self.suspect = False
         self.slow = False
         """Much slower than the others: it is owed no queue, which would only be waited for."""
@@ -59,6 +56,8 @@ class Parents:
     def __init__(self, count: int) -> None:
         self._parents: dict[str, Parent] = {}
         self.copies = array("H", bytes(2 * count))
+        self.near = 0
+        """Pieces that a neighbour has that is no seed."""
 
     def __len__(self) -> int:
         return len(self._parents)
@@ -79,10 +78,8 @@ class Parents:
 
     def remove(self, peer: str) -> Parent | None:
         parent = self._parents.pop(peer, None)
-        if parent is not None and not parent.seed:
-            copies = self.copies
-            for index in bitmap.indexes(parent.has):
-                copies[index] -= 1
+        if parent is not None:
+            self.lost(parent, parent.has)
         return parent
 
     def compare(self, now: float) -> None:
@@ -96,11 +93,23 @@ class Parents:
         for peer, parent in self._parents.items():
             parent.slow = 0 < rates.get(peer, 0) < enough
 
+    def lost(self, parent: Parent, pieces: int) -> None:
+        """`parent` has none of `pieces`."""
+        gone = pieces & parent.has
+        parent.has &= ~gone
+        if not parent.seed:
+            copies = self.copies
+            for index in bitmap.indexes(gone):
+                copies[index] -= 1
+                if not copies[index]:
+                    self.near &= ~(1 << index)
+
     def gained(self, parent: Parent, pieces: int) -> int:
         """`parent` has `pieces` too; returns those that are news."""
         new = pieces & ~parent.has
         parent.has |= new
         if not parent.seed:
+            self.near |= new
             copies = self.copies
             for index in bitmap.indexes(new):
                 copies[index] += 1

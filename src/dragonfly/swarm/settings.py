@@ -38,8 +38,9 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
         Duration, Meta(description="a neighbour that owes pieces and sends no byte so long is left alone")
     ] = 2.0
     leave_after_s: Annotated[Duration, Meta(description="… and after so long it is dropped and reported")] = 5.0
-    duplicate_after_s: Annotated[
-        Duration, Meta(description="in the endgame, a piece this long under way is asked a second time")
+    endgame_s: Annotated[
+        Duration,
+        Meta(description="in the endgame, what is nearer than this is left to come; what is later is asked twice"),
     ] = 0.15
     head_patience_s: Annotated[
         Duration, Meta(description="a reader blocked so long gets its piece from the seed by name")

@@ -89,9 +89,24 @@ def test_a_seed_with_nothing_to_choose_is_asked_again_when_it_has_news() -> None
     talk = script(4)
     talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b0001)
     talk.rest()
-    talk >> Refused("s", 0, 0)
+    talk >> Offered("s", 0, 1) >> Refused("s", 0, 0)
     talk.quiet()
-    talk >> PeerHas("s", 0b0010) << FetchAny("s", 1, 0, 0) << FetchAny("s", 1, 0, 0)
+    talk >> PeerHas("s", 0b0010) << FetchAny("s", 1, 0, 0b0001)
+
+
+def test_what_a_neighbour_has_is_not_left_to_the_choice_of_a_seed() -> None:
+    """It would choose what is just being asked of the neighbour."""
+    talk = script(4, depth=1, seed_depth=1)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b0011)
+    talk.rest()
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b1111) << FetchAny("s", 1, 0, 0b0011)
+
+
+def test_a_seed_is_asked_by_name_for_what_neighbours_have_too_when_nothing_else_is_left() -> None:
+    talk = script(2, depth=1, seed_depth=1)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b11)
+    (asked,) = talk.rest()
+    talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b11) << Fetch("s", 1 - asked.first, 1)
 
 
 def test_a_silent_parent_loses_its_pieces_after_two_seconds_and_is_left_after_five() -> None:
@@ -162,12 +177,11 @@ def test_in_the_endgame_an_idle_neighbour_takes_over_from_the_queue_of_a_slow_on
     measured(talk, "fast", SIZE * 10)
     talk >> PeerHas("slow", 0b111)
     owed = [command.first for command in talk.rest()]
-    talk >> PeerHas("fast", 0b111)
-    talk.rest()
-    talk.after(1.0)
-    talk >> PieceVerified(({0, 1, 2} - set(owed)).pop(), "fast")
+    free = ({0, 1, 2} - set(owed)).pop()
     last = owed[-1]
-    assert talk.rest()[:2] == [Cancel("slow", last, 1), Fetch("fast", last, 1)]
+    talk >> PeerHas("fast", 0b111) << Fetch("fast", free, 1) << Cancel("slow", last, 1) << Fetch("fast", last, 1)
+    talk >> PieceVerified(free, "fast")
+    assert not [command for command in talk.rest() if isinstance(command, Fetch)], "the other has begun to leave"
 
 
 def test_a_piece_that_a_seed_chose_is_not_brought_by_another_as_well() -> None:
@@ -223,6 +237,45 @@ def test_the_source_is_read_in_units_from_the_readers_place() -> None:
     talk >> SourceReadEnded(5, 3) << AskSource(0, 4)
 
 
+def test_beside_a_swarm_that_brings_nothing_the_source_is_read_by_growing_bits() -> None:
+    talk = script(40, known=0, source_unit=8 * SIZE, source_streams=3)
+    talk >> NeighbourUp("a") >> SourceOpened(sparing=True) << AskSource(0, 1)
+    at = 0
+    for count in (1, 2, 4, 8, 8):
+        for index in range(at, at + count):
+            talk >> PieceVerified(index, "")
+        talk.rest()
+        talk >> SourceReadEnded(at, count)
+        (asked,) = [command for command in talk.rest() if isinstance(command, AskSource)]
+        at += count
+        assert asked.first == at
+        assert asked.count <= 2 * count
+
+
+def test_the_source_is_left_in_peace_while_the_swarm_brings_pieces() -> None:
+    talk = script(10, source_after_s=2.0)
+    talk >> NeighbourUp("a") >> PeerHas("a", 0b11111)
+    first = next(command.first for command in talk.rest() if isinstance(command, Fetch))
+    talk >> PieceVerified(first, "a")
+    talk.rest()
+    talk >> SourceOpened(sparing=True)
+    talk.quiet()
+    talk.after(1.1) >> Tick()
+    assert [type(command) for command in talk.rest()] == [AskSource]
+
+
+def test_before_the_first_piece_one_of_many_neighbours_has_more_patience() -> None:
+    alone, crowd = script(10, min_neighbours=3), script(10, min_neighbours=3)
+    for peer in "abcdefghi":
+        crowd >> NeighbourUp(peer)
+    assert alone.mind.patience() == 2.0
+    assert 2.0 < crowd.mind.patience() <= 8.0
+    crowd >> PeerHas("a", 0b1)
+    crowd.rest()
+    crowd >> PieceVerified(0, "a")
+    assert crowd.mind.patience() == 2.0
+
+
 def test_what_a_broken_source_read_did_not_bring_is_read_again() -> None:
     talk = script(2, known=0, source_unit=10 * SIZE, source_streams=1)
     talk >> SourceOpened() << AskSource(0, 2)
@@ -265,14 +318,10 @@ def test_a_seed_may_choose_pieces_whose_digest_is_not_known_yet() -> None:
     talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b1111) << FetchAny("s", 1, 0, 0)
 
 
-def test_a_seed_that_refuses_to_choose_twice_is_asked_by_name() -> None:
+def test_a_seed_that_refuses_to_choose_is_asked_by_name() -> None:
     """It believes that we have what it sent; we may have lost it."""
     talk = script(2, depth=1)
     talk >> NeighbourUp("s", seed=True) >> PeerHas("s", 0b11)
-    assert [type(command) for command in talk.rest()] == [FetchAny]
-    talk >> Refused("s", 0, 0)
-    talk.rest()
-    talk.after(0.3) >> Tick()
     assert [type(command) for command in talk.rest()] == [FetchAny]
     talk >> Refused("s", 0, 0)
     assert [type(command) for command in talk.rest()] == [Fetch]

@@ -29,11 +29,12 @@ def test_whoever_leaves_takes_its_copies_along() -> None:
 def test_who_comes_again_has_nothing_yet() -> None:
     parents = Parents(2)
     old = parents.add("a", False, 0.0)
-    old.dry_times = 3
+    old.dry = True
     parents.gained(old, 0b11)
     new = parents.add("a", False, 9.0)
-    assert (new.has, new.dry_times, new.heard_at) == (0, 0, 9.0)
+    assert (new.has, new.dry, new.heard_at) == (0, False, 9.0)
     assert list(parents.copies) == [0, 0]
+    assert parents.near == 0
     assert list(parents) == [new]
     assert parents.get("a") is new
     assert parents.get("b") is None
