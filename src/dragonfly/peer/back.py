@@ -104,7 +104,9 @@ class BackToSource:
         assert run.blob is not None
         try:
             if reads.described is None:
-                self._check_version(await reads.describe(run.node.settings.swarm.source_unit))
+                # No more than is wanted: what a source has sent by the time we hang up is lost.
+                unit = min(run.node.settings.swarm.source_unit, count * run.layout.piece_size)
+                self._check_version(await reads.describe(unit))
             await reads.read(run.blob, run.layout, first, count, self._brought)
         finally:
             run.feed(ev.SourceReadEnded(first, count))
