@@ -49,6 +49,8 @@ __all__ = ["Download", "State"]
 
 _TURNS = 3
 """A neighbour is not late before so many times what a piece usually takes."""
+_TRICKLE = 5
+"""So many times longer may the next piece take while bytes come in."""
 
 
 class State(enum.Enum):
@@ -97,6 +99,7 @@ class Download:
         """When a neighbour brought a piece last."""
         self._lot = rng.random()
         self._source_asked: dict[int, int] = {}
+        self._source_asked_at = float("-inf")
         self._progress_at = now
         self._bytes_at = now
         self._neighbours_asked_at = now
@@ -407,7 +410,7 @@ class Download:
         """Keep range reads running, the reader's next bytes first.
 
         With all streams and in whole units, or sparingly beside a swarm: where the neighbours
-        bring nothing, one piece, and twice as much each time.
+        bring nothing, one piece, and twice as much each time while that comes quickly.
         """
         settings = self._settings
         if not self._source_open or self.state is State.DONE:
@@ -429,17 +432,24 @@ class Download:
             # Units end at multiples of their size, so that several streams fit together.
             count = extend(free, first, unit - first % unit)
             self._source_asked[first] = count
+            self._source_asked_at = now
             self.pieces.ask(SOURCE, first, count, now)
             self._out.append(AskSource(first, count))
 
     def _swarm_brings(self, now: float) -> bool:
-        """A neighbour brought a piece of late, and one has more."""
-        late = self._swarm_at is None or now - self._swarm_at >= self._settings.source_after_s / 2
-        return not late and bool(self.parents.near & self.pieces.missing)
+        """Neighbours have brought pieces, none too long ago, and will bring more."""
+        if self._swarm_at is None:
+            # The first read of one among many is followed by a pause: the swarm is likely about to begin.
+            first = self._crowd > 0 and self._spared_unit <= 2
+            return first and now - self._source_asked_at < self._settings.source_after_s / 2
+        idle = max(min(now - self._swarm_at, now - self._bytes_at), (now - self._swarm_at) / _TRICKLE)
+        coming = self.parents.near & self.pieces.missing or any(parent.waiting_any for parent in self.parents)
+        return idle < self._settings.source_after_s and bool(coming)
 
     def _source_ended(self, first: int, count: int, now: float) -> None:
         self._source_asked.pop(first, None)
-        self._spared_unit *= 2
+        took = now - self._source_asked_at
+        self._spared_unit = 2 * count if took < self._settings.source_after_s else max(1, count // 2)
         for index in range(first, first + count):
             self.pieces.release(SOURCE, index)
         self._ask_source(now)
@@ -494,8 +504,12 @@ class Download:
         Before the first piece many neighbours wait for one seed: each has a time of its own
         then, longer the more they are, so that a few go to the source and rescue the others.
         """
-        crowd = 0 if self._swarm_at is not None else max(0, len(self.parents) - self._settings.min_neighbours)
-        return self._settings.source_after_s * (1 + self._lot * crowd / 2)
+        return self._settings.source_after_s * (1 + self._lot * self._crowd)
+
+    @property
+    def _crowd(self) -> int:
+        """How many more neighbours wait for the first piece than a few; 0 when it has come."""
+        return 0 if self._swarm_at is not None else max(0, len(self.parents) - self._settings.min_neighbours)
 
     def stalled_for(self, now: float) -> float:
         """Seconds without progress.
@@ -503,4 +517,4 @@ class Download:
         Without a new piece, that is; but while bytes come in only a fifth of that time counts,
         since a piece over a slow link takes long, and a neighbour that trickles must not hold us.
         """
-        return max(min(now - self._progress_at, now - self._bytes_at), (now - self._progress_at) / 5)
+        return max(min(now - self._progress_at, now - self._bytes_at), (now - self._progress_at) / _TRICKLE)

@@ -260,7 +260,7 @@ def test_the_source_is_left_in_peace_while_the_swarm_brings_pieces() -> None:
     talk.rest()
     talk >> SourceOpened(sparing=True)
     talk.quiet()
-    talk.after(1.1) >> Tick()
+    talk.after(2.1) >> Tick()
     assert [type(command) for command in talk.rest()] == [AskSource]
 
 
