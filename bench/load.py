@@ -10,6 +10,9 @@ seconds, report their progress as often as the supernode wants to hear it, once 
 neighbours in the midst, and finish. Told are: messages per daemon and second in both
 directions while the pull runs, the time from Join and from MoreNeighbours to neighbours as
 the daemon sees it, resident memory, and the core's use while joining and while pulling.
+`longest` and P99 of `probe` are the supernode's pauses: a request for /healthz each 20 ms
+while daemons join and pull. `generator` are those of the measuring side, to tell them apart.
+`--join-over 1 --source-wait 5` has all wait at once for what the source says.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -56,9 +60,34 @@ def raise_limits() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+class Probe(threading.Thread):
+    """Asks the supernode for /healthz all the time from `start_at` on; `seconds` are the answers' times."""
+
+    def __init__(self, port: int, start_at: float) -> None:
+        super().__init__(daemon=True)
+        self._port, self._start_at = port, start_at
+        self._end = threading.Event()
+        self.seconds: list[float] = []
+
+    def run(self) -> None:
+        self._end.wait(self._start_at - time.time())
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        while not self._end.wait(0.02):
+            asked = time.perf_counter()
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+            self.seconds.append(time.perf_counter() - asked)
+        connection.close()
+
+    def end(self) -> list[float]:
+        self._end.set()
+        self.join(30)
+        return sorted(self.seconds)
+
+
 @contextmanager
-def origin(size: int) -> Iterator[tuple[str, str]]:
-    """A source with one blob of `size` bytes; yields its URL and digest."""
+def origin(size: int, wait: float) -> Iterator[tuple[str, str]]:
+    """A source with one blob of `size` bytes, each answer of which takes `wait` s; yields its URL and digest."""
     body = random.Random(1).randbytes(size)
     digest = hashlib.sha256(body).hexdigest()
 
@@ -66,6 +95,7 @@ def origin(size: int) -> Iterator[tuple[str, str]]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            time.sleep(wait)
             start, end = 0, size
             asked = self.headers.get("Range", "")
             if asked.startswith("bytes="):
@@ -125,7 +155,7 @@ def supernode(core: int, more: Sequence[str]) -> Iterator[tuple[int, int]]:
 def measure(count: int, args: argparse.Namespace) -> dict[str, Any]:
     """One row: `count` daemons against a fresh supernode."""
     cores = sorted(os.sched_getaffinity(0))
-    with origin(20_000_000) as (url, digest), supernode(cores[0], args.supernode_arg) as (pid, port):
+    with origin(20_000_000, args.source_wait) as (url, digest), supernode(cores[0], args.supernode_arg) as (pid, port):
         now = time.time()
         connect_at = now + 2 + count / 2000
         join_at = connect_at + max(2.0, count / args.connect_rate) + 1
@@ -151,6 +181,8 @@ def measure(count: int, args: argparse.Namespace) -> dict[str, Any]:
             )
             for plan in plans
         ]
+        probe = Probe(port, join_at)
+        probe.start()
         at = {}
         most = 0
         for name, moment in (("join", join_at), ("pull", pull_at), ("end", pull_at + args.seconds - 1)):
@@ -158,12 +190,18 @@ def measure(count: int, args: argparse.Namespace) -> dict[str, Any]:
                 time.sleep(0.2)
                 most = max(most, process_memory(pid)[0])
             at[name] = (time.time(), process_cpu(pid))
+        probed = probe.end()
         tallies = [msgspec.json.decode(g.communicate(timeout=60)[0], type=Tally) for g in generators]
-    return summarise(count, tallies, at, most, args)
+    return summarise(count, tallies, probed, at, most, args)
 
 
 def summarise(
-    count: int, tallies: list[Tally], at: dict[str, tuple[float, float]], most: int, args: argparse.Namespace
+    count: int,
+    tallies: list[Tally],
+    probed: list[float],
+    at: dict[str, tuple[float, float]],
+    most: int,
+    args: argparse.Namespace,
 ) -> dict[str, Any]:
     join = sorted(s for tally in tallies for s in tally.join_s)
     more = sorted(s for tally in tallies for s in tally.more_s)
@@ -193,6 +231,9 @@ def summarise(
         "join_p99_ms": ms(join, 0.99),
         "more_p50_ms": ms(more, 0.5),
         "more_p99_ms": ms(more, 0.99),
+        "probe_p99_ms": ms(probed, 0.99),
+        "probe_longest_ms": ms(probed, 1),
+        "generator_longest_ms": round(max(tally.late_s for tally in tallies) * 1000, 1),
         "to_supernode_per_s": round(total("sent") / count / seconds, 3),
         "to_daemon_per_s": round(total("heard") / count / seconds, 3),
         "least_neighbours": degrees[0] if degrees else 0,
@@ -210,6 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--daemons", type=int, nargs="+", default=[1000, 3000, 10000])
     parser.add_argument("--seconds", type=float, default=30, help="how long each simulated pull takes (30)")
     parser.add_argument("--join-over", type=float, default=10, help="joins are spread over so many seconds (10)")
+    parser.add_argument("--source-wait", type=float, default=0, help="seconds before the source answers (0)")
     parser.add_argument("--connect-rate", type=float, default=500, help="connections made per second (500)")
     parser.add_argument("--processes", type=int, default=3, help="generator processes (3)")
     parser.add_argument("--supernode-arg", action="append", default=[], help="passed on to the supernode")

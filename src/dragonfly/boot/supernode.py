@@ -14,6 +14,7 @@ from typing import Self
 import msgspec
 
 import dragonfly
+from dragonfly.boot.garbage import rare_collections
 from dragonfly.boot.host import address_towards, default_data_dir, host_id, prepare_data_dir, resident_bytes
 from dragonfly.config.address import advertised_address, listen_address
 from dragonfly.config.load import Loaded
@@ -108,6 +109,7 @@ class SupernodeProcess:
             stack.callback(self._store.close)
             stack.callback(self._state.close)
             stack.callback(self._sources.close)
+            await stack.enter_async_context(rare_collections())
             await stack.enter_async_context(self.supernode)
             self._stack = stack.pop_all()
         return self

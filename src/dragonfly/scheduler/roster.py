@@ -87,9 +87,9 @@ class Task:
     """One task. `info` is None until the seed has described it."""
 
     __slots__ = (
-        "balance_at", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh", "idle_since", "info",
-        "key", "looked_at", "moved", "newcomers", "publish_at", "seed_children", "seeding", "spec", "thinned", "told",
-        "waiting", "zones",
+        "answering", "balance_at", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh",
+        "idle_since", "info", "key", "looked_at", "moved", "newcomers", "publish_at", "seed_children", "seeding",
+        "spec", "thinned", "told", "waiting", "zones",
     )  # fmt: skip
 
     def __init__(self, key: TaskKey, now: float) -> None:
@@ -110,6 +110,8 @@ class Task:
         self.seed_children: set[str] = set()
         self.waiting: dict[str, None] = {}
         """Hosts that wait to hear what the task is, in their order."""
+        self.answering: dict[str, None] = {}
+        """Those of them whose turn to hear it has come; a host is in one of the two at most."""
         self.failures: dict[str, tuple[float, object]] = {}
         self.fallbacks = 0
         self.idle_since = now

@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Iterable
+from itertools import islice
 from random import Random
 
 import msgspec
 
 from dragonfly.core import messages as msg
 from dragonfly.core.health import Health
-from dragonfly.core.task import TaskKey, TaskSpec
+from dragonfly.core.task import TaskKey
 from dragonfly.scheduler import events as ev
-from dragonfly.scheduler.decisions import Decision, Forgotten, Isolated, Send, StartSeed
+from dragonfly.scheduler.decisions import Decision, Forgotten, Isolated, Send
 from dragonfly.scheduler.neighbours import choose, cut_off, links_seed, part, unlink
 from dragonfly.scheduler.policies import NearRandom, NeighbourPolicy
 from dragonfly.scheduler.roster import Host, Member, Roster, Task
+from dragonfly.scheduler.seeding import Seeding
 from dragonfly.scheduler.settings import SchedulerSettings
 
 __all__ = ["Scheduler"]
@@ -30,6 +31,8 @@ __all__ = ["Scheduler"]
 _TICK_S = 1.0
 _LOOKS_PER_S = 2000
 """Members that are looked at in a second, in search of such as lost their way to the seed."""
+_AT_ONCE = 100
+"""Members that are given neighbours before others are heard: some 10 ms with what it takes to tell them."""
 
 
 class Scheduler:
@@ -46,6 +49,7 @@ class Scheduler:
         self._seed_members: dict[TaskKey, Member] = {}
         self._out: list[Decision] = []
         self._next_tick = math.inf
+        self._seeding = Seeding(settings, rng, lambda decision: self._out.append(decision))
 
     def ticket(self, key: TaskKey) -> str:
         """What a peer shows its neighbours: only who was let into the task can know it."""
@@ -69,6 +73,7 @@ class Scheduler:
                 self._deleted(event.key)
             case ev.Evicted():
                 if (task := self.roster.tasks.get(event.key)) is not None:
+                    self._answer_all(task, now)
                     task.info = None  # the next to join has the seed fetch it again
             case ev.Tick():
                 self._tick(now)
@@ -105,12 +110,8 @@ class Scheduler:
                 self._leave(host, message.key, now)
             case msg.Holding():
                 self._holding(host, message, now)
-            case msg.TaskInfo():
-                self._described(host, message, now)
-            case msg.Digests():
-                self._digests(host, message, now)
-            case msg.TaskFailed():
-                self._failed(host, message, now)
+            case msg.TaskInfo() | msg.Digests() | msg.TaskFailed() if host.seed:
+                self._seed_says(message, now)
             case _:
                 pass
 
@@ -144,6 +145,7 @@ class Scheduler:
         if (gone := task.members.get(host_id)) is not None:
             task.remove(gone)
         task.waiting.pop(host_id, None)
+        task.answering.pop(host_id, None)
         if not task.members:
             task.idle_since = now
         for member in losers:
@@ -169,49 +171,60 @@ class Scheduler:
             host.tasks.add(key)
         member.spec, member.pieces, member.error = join.spec, join.pieces, ""
         member.waiting = True
+        task.answering.pop(host.info.id, None)
         task.waiting[host.info.id] = None
-        if task.info is not None and not self._outdated(task, now):
+        if task.info is not None and not self._seeding.outdated(task, now):
             self._answer_waiting(task, now)
-            self._go_on(task, (join.spec,), now)
+            self._seeding.go_on(task, (join.spec,), now)
             return
-        if (known := self._known_failure(task, join.spec, now)) is not None:
+        if (known := self._seeding.known_failure(task, join.spec, now)) is not None:
             del task.waiting[host.info.id]
             self._send([host.info.id], known)
             return
         if not task.seeding:
-            self._start_seed(task, join.spec, "first to ask" if task.info is None else "to see whether it changed")
+            reason = "first to ask" if task.info is None else "to see whether it changed"
+            self._seeding.start(task, join.spec, reason)
 
-    def _outdated(self, task: Task, now: float) -> bool:
-        """Whether the source must be asked again before this is given to a newcomer."""
-        if not task.key.startswith("url-") or task.seeding or task.info is None:
-            return False
-        versioned = self._settings.revalidate_after_s
-        return now - task.described_at > (versioned if task.info.version else self._settings.reread_after_s)
-
-    def _go_on(self, task: Task, specs: Iterable[TaskSpec], now: float) -> bool:
-        """A seed that gave up in the middle goes on by the first of these that was not refused just now."""
-        if task.seeding or task.info is None or task.info.sealed:
-            return False
-        for spec in specs:
-            if self._known_failure(task, spec, now) is None:
-                self._start_seed(task, spec, "to go on where it ended")
-                return True
-        return False
-
-    def _start_seed(self, task: Task, spec: TaskSpec, reason: str) -> None:
-        task.seeding = True
-        task.spec = spec
-        self._out.append(StartSeed(spec, reason))
+    def _seed_says(self, message: msg.TaskInfo | msg.Digests | msg.TaskFailed, now: float) -> None:
+        if isinstance(message, msg.TaskInfo):
+            task = self.roster.task(message.key, now)
+            task.waiting = task.answering | task.waiting
+            task.answering = {}
+            self._seeding.described(task, message, now)
+            self._answer_waiting(task, now)
+        elif (known := self.roster.tasks.get(message.key)) is not None:
+            if isinstance(message, msg.Digests):
+                self._seeding.digests(known, message, now)
+                self._next_tick = min(self._next_tick, known.publish_at)
+            else:
+                self._answer_all(known, now)
+                self._seeding.failed(known, message, now)
 
     def _answer_waiting(self, task: Task, now: float) -> None:
-        """Tell all who wait what the task is, and give them neighbours."""
+        """Tell all who wait what the task is, and give them neighbours: some now, the rest in the ticks that follow."""
+        under_way = bool(task.answering)
+        task.answering |= task.waiting
+        task.waiting = {}
+        if not under_way:
+            self._answer(task, now)
+
+    def _answer_all(self, task: Task, now: float) -> None:
+        """Before something happens that would make the answer another."""
+        while task.answering:
+            self._answer(task, now)
+
+    def _answer(self, task: Task, now: float) -> None:
+        """The next of those who are to be answered."""
         assert task.info is not None
-        waiting, task.waiting = task.waiting, {}
-        count = -(-task.info.length // task.info.piece_size)
-        digests = bytes(task.digests) if any(task.digests) else b""
-        ids = tuple(host for host in waiting if host in task.members)
+        ids = tuple(islice(task.answering, _AT_ONCE))
+        for host_id in ids:
+            del task.answering[host_id]
+        if task.answering:
+            self._next_tick = now
         if not ids:
             return
+        count = -(-task.info.length // task.info.piece_size)
+        digests = bytes(task.digests) if any(task.digests) else b""
         others = len(task.members) - len(ids)
         info = msgspec.structs.replace(
             task.info, digests=digests, ticket=self.ticket(task.key), peers=others or len(ids) - 1
@@ -232,8 +245,8 @@ class Scheduler:
 
     def _balance(self, task: Task, now: float) -> None:
         """Bring those who came last up to their degree: nobody after them has dialled them."""
-        task.balance_at = math.inf
-        newcomers, task.newcomers = task.newcomers, []
+        newcomers, task.newcomers = task.newcomers[:_AT_ONCE], task.newcomers[_AT_ONCE:]
+        task.balance_at = now if task.newcomers else math.inf
         for host_id in newcomers:
             member = task.members.get(host_id)
             if member is None or member.complete or member.waiting:
@@ -284,114 +297,6 @@ class Scheduler:
             member.complete, member.waiting = True, False
             task.add(member)
             host.tasks.add(key)
-
-    # ---------------------------------------------------------------- the seed's words
-
-    def _described(self, host: Host, info: msg.TaskInfo, now: float) -> None:
-        if not host.seed:
-            return
-        task = self.roster.task(info.key, now)
-        if task.info is not None and (task.info.version, task.info.length) != (info.version, info.length):
-            self._new_version(task)
-        count = -(-info.length // info.piece_size)
-        if len(task.digests) != 32 * count:
-            task.digests = bytearray(32 * count)
-        if info.digests:
-            task.digests[: len(info.digests)] = info.digests
-        task.info = msgspec.structs.replace(info, digests=b"")
-        task.described_at = now
-        task.failures.clear()
-        task.fallbacks = 0
-        if info.sealed:
-            task.seeding = False
-        self._answer_waiting(task, now)
-
-    def _new_version(self, task: Task) -> None:
-        """The URL has other content by now: who has the old one is no neighbour for newcomers."""
-        task.digests = bytearray()
-        task.fresh.clear()
-        for host_id in [host for host in task.members if host not in task.waiting]:
-            unlink(task, host_id)
-            member = task.members[host_id]
-            task.remove(member)
-            member.host.tasks.discard(task.key)
-
-    def _digests(self, host: Host, message: msg.Digests, now: float) -> None:
-        task = self.roster.tasks.get(message.key)
-        if not host.seed or task is None or task.info is None:
-            return
-        at = 32 * message.first
-        if at + len(message.digests) > len(task.digests):
-            return
-        if message.digests:
-            task.digests[at : at + len(message.digests)] = message.digests
-            task.fresh.append((message.first, len(message.digests) // 32))
-        if message.sealed:
-            task.info = msgspec.structs.replace(task.info, sealed=True)
-            task.seeding = False
-            task.described_at = now
-            self._publish(task, sealed=True)
-        elif task.fresh and task.publish_at == math.inf:
-            wait = len(task.members) / self._settings.digest_peers_per_s
-            task.publish_at = now + max(self._settings.digest_every_s, min(5.0, wait))
-            self._next_tick = min(self._next_tick, task.publish_at)
-
-    def _publish(self, task: Task, *, sealed: bool = False) -> None:
-        """Tell the members that still pull the digests that came since the last time."""
-        task.publish_at = math.inf
-        runs, task.fresh = _merge(task.fresh), []
-        hosts = tuple(host for host, member in task.members.items() if not member.complete and not member.waiting)
-        if not hosts:
-            return
-        for number, (first, count) in enumerate(runs):
-            digests = bytes(task.digests[32 * first : 32 * (first + count)])
-            last = number == len(runs) - 1
-            self._out.append(
-                Send(hosts, msg.Digests(key=task.key, first=first, digests=digests, sealed=sealed and last))
-            )
-        if sealed and not runs:
-            self._out.append(Send(hosts, msg.Digests(key=task.key, first=0, digests=b"", sealed=True)))
-
-    def _failed(self, host: Host, failure: msg.TaskFailed, now: float) -> None:
-        task = self.roster.tasks.get(failure.key)
-        if not host.seed or task is None:
-            return
-        task.seeding = False
-        asked = _credentials(task.spec)
-        if failure.final:
-            task.failures[asked] = (now + self._settings.failed_for_s, failure)
-        waiting, task.waiting = task.waiting, {}
-        retry: TaskSpec | None = None
-        for host_id in waiting:
-            member = task.members.get(host_id)
-            if member is None:
-                continue
-            if failure.final and _credentials(member.spec) != asked:
-                # Another's rights may be better: let the seed try with them.
-                task.waiting[host_id] = None
-                retry = member.spec
-                continue
-            self._send([host_id], failure if failure.final else self._own_way(task, failure))
-        if retry is not None:
-            self._start_seed(task, retry, "with other credentials")
-            return
-        pulling = [member.spec for member in task.members.values() if not member.complete and member.spec is not None]
-        if not (failure.final and self._go_on(task, pulling, now)):
-            # Who pulls already must not wait for pieces that the seed will not bring.
-            for host_id, member in task.members.items():
-                if not member.complete and not member.waiting:
-                    self._send([host_id], self._own_way(task, failure))
-
-    def _own_way(self, task: Task, failure: msg.TaskFailed) -> msg.TaskFailed:
-        """The same words with a start of one's own, so that the source isn't stampeded."""
-        step = self._settings.fallback_step_s
-        wait = min(self._settings.fallback_most_s, task.fallbacks * step) * (0.75 + 0.5 * self._rng.random())
-        task.fallbacks += 1
-        return msgspec.structs.replace(failure, retry_after=wait)
-
-    def _known_failure(self, task: Task, spec: TaskSpec, now: float) -> msg.TaskFailed | None:
-        until, failure = task.failures.get(_credentials(spec), (0.0, None))
-        return failure if now < until and isinstance(failure, msg.TaskFailed) else None
 
     # ---------------------------------------------------------------- progress and trouble
 
@@ -476,8 +381,10 @@ class Scheduler:
     def _tick(self, now: float) -> None:
         self._next_tick = now + _TICK_S
         for key, task in list(self.roster.tasks.items()):
+            if task.answering:
+                self._answer(task, now)
             if task.publish_at <= now:
-                self._publish(task)
+                self._seeding.publish(task)
             if task.balance_at <= now:
                 self._balance(task, now)
             self._next_tick = min(self._next_tick, task.publish_at, task.balance_at)
@@ -508,7 +415,7 @@ class Scheduler:
                 key: {
                     "members": len(task.members),
                     "complete": sum(member.complete for member in task.members.values()),
-                    "waiting": len(task.waiting),
+                    "waiting": len(task.waiting) + len(task.answering),
                     "seeding": task.seeding,
                 }
                 for key, task in self.roster.tasks.items()
@@ -521,23 +428,3 @@ class Scheduler:
 
     def _send(self, hosts: list[str], message: msg.FromSupernode) -> None:
         self._out.append(Send(tuple(hosts), message))
-
-
-def _credentials(spec: TaskSpec | None) -> str:
-    """What tells askers apart at a source, without keeping their secrets."""
-    if spec is None:
-        return ""
-    secret = "\n".join(f"{name.lower()}:{value}" for name, value in sorted(spec.headers.items()))
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _merge(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbouring runs joined, in order."""
-    merged: list[tuple[int, int]] = []
-    for first, count in sorted(runs):
-        if merged and first <= merged[-1][0] + merged[-1][1]:
-            begin, length = merged[-1]
-            merged[-1] = (begin, max(length, first + count - begin))
-        else:
-            merged.append((first, count))
-    return merged

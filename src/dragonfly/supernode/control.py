@@ -113,7 +113,7 @@ class Control:
                 case do.Forgotten(key):
                     self._forgotten(key)
         deadline = self.scheduler.next_deadline()
-        if self._timer is None or self._timer.when() > deadline + 1e-3 or self._timer.when() <= loop.time():
+        if self._timer is None or self._timer.when() > deadline + 1e-3:  # one that is due is let be, it runs at once
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = loop.call_at(deadline, self._tick)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from dragonfly.core import messages as msg
@@ -46,6 +45,72 @@ def test_all_who_waited_are_told_at_once_and_get_the_seed_and_each_other(talk: T
     talk.quiet()
     assert talk.links("a") == {"b"}
     assert talk.links("b") == {"a"}
+
+
+def many_wait(talk: Talk, count: int = 250) -> list[str]:
+    """So many ask before the seed has said what it is."""
+    names = [f"p{number:03}" for number in range(count)]
+    talk.hello(*names)
+    for name in names:
+        talk.pulls(name)
+    talk.rest()
+    return names
+
+
+def answered(talk: Talk) -> list[str]:
+    return [host for one in talk.rest() if isinstance(one.message, msg.TaskInfo) for host in one.hosts]
+
+
+def test_many_who_waited_are_answered_some_at_a_time_and_others_are_heard_between(talk: Talk) -> None:
+    names = many_wait(talk)
+    talk.hello("late", "other")
+    talk.says("seed", described(sealed=False))
+    assert answered(talk) == names[:100]
+    assert talk.mind.next_deadline() == talk.now
+    assert talk.mind.snapshot()["tasks"][KEY]["waiting"] == 150
+    talk.pulls("other", PAGE) << StartSeed(PAGE, "first to ask")
+    assert answered(talk.pulls("late")) == [], "it is the last of them"
+    talk.says(names[120], msg.Leave(key=KEY)).says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS))
+    talk >> ev.Tick()
+    told = sent(talk.rest(), names[100], msg.TaskInfo)
+    assert [info.digests for info in told] == [DIGESTS], "what the seed has said meanwhile is no news to who comes then"
+    talk >> ev.Tick()
+    assert answered(talk) == [*names[201:], "late"]
+    assert talk.mind.next_deadline() > talk.now
+    assert all(len(talk.links(name)) >= 3 for name in names if name != names[120])
+
+
+def test_who_comes_last_gets_the_second_half_some_at_a_time_too(talk: Talk) -> None:
+    names = many_wait(talk)
+    talk.says("seed", described())
+    for _ in range(2):
+        talk >> ev.Tick()
+    talk.after(0.1).rest()
+    looks = 0
+    while talk.mind.next_deadline() <= talk.now:
+        talk >> ev.Tick()
+        looks += 1
+    assert looks == 3
+    assert min(len(talk.links(name)) for name in names) >= 7
+
+
+@pytest.mark.parametrize(
+    "then", [ev.Heard("seed", msg.TaskFailed(key=KEY, reason="cut off")), ev.Evicted(KEY)], ids=["failed", "evicted"]
+)
+def test_before_that_answer_is_out_of_date_all_have_it(talk: Talk, then: ev.Event) -> None:
+    names = many_wait(talk)
+    talk.says("seed", described(sealed=False))
+    assert answered(talk) == names[:100]
+    assert answered(talk >> then) == names[100:]
+
+
+def test_a_new_version_is_told_to_those_who_had_not_heard_of_the_old(talk: Talk) -> None:
+    names = many_wait(talk)
+    talk.says("seed", described(sealed=False)).rest()
+    talk.says("seed", described(sealed=False, version="2"))
+    told = [one for one in talk.rest() if isinstance(one.message, msg.TaskInfo)]
+    assert [(one.hosts, one.message.version) for one in told] == [(tuple(names[100:200]), "2")]
+    assert set(talk.mind.roster.tasks[KEY].members) == set(names[100:])
 
 
 def test_a_latecomer_is_told_the_digests_known_so_far(talk: Talk) -> None:
@@ -105,132 +170,6 @@ def test_only_the_seed_says_what_a_task_is(talk: Talk) -> None:
     talk.says("liar", msg.TaskFailed(key=KEY, reason="no", final=True)).quiet()
     talk.says("seed", described())
     assert sent(talk.rest(), "a", msg.TaskInfo)[0].digests == b""
-
-
-# ---------------------------------------------------------------- digests
-
-
-def test_digests_go_out_in_batches_to_those_who_pull(talk: Talk) -> None:
-    talk.hello("a", "b").pulls("a").pulls("b")
-    talk.says("seed", described(sealed=False))
-    talk.done("b").rest()
-    for index in (0, 1, 3):
-        talk.says("seed", msg.Digests(key=KEY, first=index, digests=DIGESTS[:32]))
-    talk.quiet()
-    assert talk.mind.next_deadline() == pytest.approx(0.05)
-    talk.after(0.05)
-    talk >> ev.Tick() << Send(("a",), msg.Digests(key=KEY, first=0, digests=DIGESTS[:32] * 2))
-    talk << Send(("a",), msg.Digests(key=KEY, first=3, digests=DIGESTS[:32]))
-    talk.quiet()
-    assert talk.after(0.05) >> ev.Tick()
-    talk.quiet()
-
-
-def test_sealed_goes_out_at_once_with_what_is_left(talk: Talk) -> None:
-    talk.hello("a").pulls("a")
-    talk.says("seed", described(sealed=False))
-    talk.rest()
-    talk.says("seed", msg.Digests(key=KEY, first=2, digests=DIGESTS[:64])).quiet()
-    talk.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
-    talk << Send(("a",), msg.Digests(key=KEY, first=2, digests=DIGESTS[:64], sealed=True))
-    talk.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
-    talk << Send(("a",), msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
-    talk.quiet()
-
-
-def test_digests_behind_the_end_are_not_taken(talk: Talk) -> None:
-    talk.hello("a").pulls("a")
-    talk.says("seed", described(sealed=False))
-    talk.rest()
-    talk.says("seed", msg.Digests(key=KEY, first=PIECES - 1, digests=DIGESTS[:64])).quiet()
-    talk.after(1.0)
-    (talk >> ev.Tick()).quiet()
-    assert bytes(talk.mind.roster.tasks[KEY].digests) == bytes(32 * PIECES)
-
-
-# ---------------------------------------------------------------- refusals of the source
-
-
-REFUSED = msg.TaskFailed(key=KEY, reason="the source refused", status=404, final=True)
-
-
-def test_a_final_answer_reaches_all_who_wait_and_those_who_ask_soon_after(talk: Talk) -> None:
-    talk.hello("a", "b", "c").pulls("a").pulls("b")
-    talk.rest()
-    talk.says("seed", REFUSED) << Send(("a",), REFUSED) << Send(("b",), REFUSED)
-    talk.after(2.9).pulls("c") << Send(("c",), REFUSED)
-    talk.quiet()
-    talk.after(0.2).pulls("c") << StartSeed(BLOB, "first to ask")
-
-
-def test_another_with_other_credentials_is_not_refused_unasked(talk: Talk) -> None:
-    keyed = msgspec.structs.replace(BLOB, headers={"Authorization": "Bearer good"})
-    talk.hello("a", "b").pulls("a") << StartSeed(BLOB, "first to ask")
-    talk.pulls("b", keyed).quiet()
-    talk.says("seed", msgspec.structs.replace(REFUSED, status=401))
-    talk << Send(("a",), msgspec.structs.replace(REFUSED, status=401)) << StartSeed(keyed, "with other credentials")
-    talk.quiet()
-    talk.says("seed", described())
-    assert sent(rest := talk.rest(), "b", msg.TaskInfo)
-    assert not sent(rest, "a", msg.TaskInfo)
-
-
-def test_where_the_seed_only_failed_the_nodes_read_the_source_one_after_the_other(talk: Talk) -> None:
-    names = [f"p{number}" for number in range(40)]
-    talk.hello(*names)
-    for name in names:
-        talk.pulls(name)
-    talk.rest()
-    talk.says("seed", msg.TaskFailed(key=KEY, reason="timed out"))
-    waits = [one.message.retry_after for one in talk.rest()]
-    assert len(waits) == 40
-    assert waits[0] < 0.3
-    assert max(waits) <= 5.0 * 1.25
-    assert len({round(wait, 3) for wait in waits}) > 30, "they do not start together"
-
-
-def test_who_pulls_already_hears_too_that_the_seed_brings_no_more(talk: Talk) -> None:
-    talk.hello("a", "b").pulls("a").pulls("b")
-    talk.says("seed", described(sealed=False))
-    talk.done("b").rest()
-    talk.says("seed", msg.TaskFailed(key=KEY, reason="cut off"))
-    told = talk.rest()
-    assert [one.hosts for one in told] == [("a",)]
-    assert not told[0].message.final
-
-
-# ---------------------------------------------------------------- URLs, which may change
-
-
-def test_a_url_is_looked_at_again_after_a_while_and_a_blob_never(talk: Talk) -> None:
-    talk.seed_knows(PAGE).seed_knows(BLOB).hello("a", "b")
-    talk.after(9.0).pulls("a", PAGE)
-    assert not [one for one in talk.rest() if isinstance(one, StartSeed)]
-    talk.after(2.0).pulls("b", PAGE) << StartSeed(PAGE, "to see whether it changed")
-    talk.quiet()
-    talk.after(1000.0).pulls("b", BLOB)
-    assert not [one for one in talk.rest() if isinstance(one, StartSeed)]
-
-
-def test_holders_of_an_old_version_are_no_neighbours_of_newcomers(talk: Talk) -> None:
-    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
-    talk.hello("old", "new").pulls("old", PAGE)
-    talk.done("old", PAGE).rest()
-    talk.after(60.0).pulls("new", PAGE)
-    talk.says("seed", described(PAGE, digests=DIGESTS[::-1], version="2"))
-    assert talk.given("new") == {"seed"}
-    task = talk.mind.roster.tasks[PAGE.key]
-    assert list(task.members) == ["new"]
-    assert bytes(task.digests) == DIGESTS[::-1]
-
-
-def test_the_same_version_keeps_its_members(talk: Talk) -> None:
-    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
-    talk.hello("old", "new").pulls("old", PAGE)
-    talk.done("old", PAGE).rest()
-    talk.after(60.0).pulls("new", PAGE)
-    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
-    assert talk.given("new") == {"old", "seed"}
 
 
 # ---------------------------------------------------------------- comings and goings

@@ -1,0 +1,144 @@
+"""What the seed says and when it is needed, as dialogues with the scheduler it is a chapter of."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dragonfly.core import messages as msg
+from dragonfly.scheduler import events as ev
+from dragonfly.scheduler.decisions import Send, StartSeed
+from unit.scheduler.words import BLOB, DIGESTS, PAGE, PIECES, Talk, described, sent
+
+KEY = BLOB.key
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+# ---------------------------------------------------------------- digests
+
+
+def test_digests_go_out_in_batches_to_those_who_pull(talk: Talk) -> None:
+    talk.hello("a", "b").pulls("a").pulls("b")
+    talk.says("seed", described(sealed=False))
+    talk.done("b").rest()
+    for index in (0, 1, 3):
+        talk.says("seed", msg.Digests(key=KEY, first=index, digests=DIGESTS[:32]))
+    talk.quiet()
+    assert talk.mind.next_deadline() == pytest.approx(0.05)
+    talk.after(0.05)
+    talk >> ev.Tick() << Send(("a",), msg.Digests(key=KEY, first=0, digests=DIGESTS[:32] * 2))
+    talk << Send(("a",), msg.Digests(key=KEY, first=3, digests=DIGESTS[:32]))
+    talk.quiet()
+    assert talk.after(0.05) >> ev.Tick()
+    talk.quiet()
+
+
+def test_sealed_goes_out_at_once_with_what_is_left(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk.says("seed", described(sealed=False))
+    talk.rest()
+    talk.says("seed", msg.Digests(key=KEY, first=2, digests=DIGESTS[:64])).quiet()
+    talk.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    talk << Send(("a",), msg.Digests(key=KEY, first=2, digests=DIGESTS[:64], sealed=True))
+    talk.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    talk << Send(("a",), msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    talk.quiet()
+
+
+def test_digests_behind_the_end_are_not_taken(talk: Talk) -> None:
+    talk.hello("a").pulls("a")
+    talk.says("seed", described(sealed=False))
+    talk.rest()
+    talk.says("seed", msg.Digests(key=KEY, first=PIECES - 1, digests=DIGESTS[:64])).quiet()
+    talk.after(1.0)
+    (talk >> ev.Tick()).quiet()
+    assert bytes(talk.mind.roster.tasks[KEY].digests) == bytes(32 * PIECES)
+
+
+# ---------------------------------------------------------------- refusals of the source
+
+
+REFUSED = msg.TaskFailed(key=KEY, reason="the source refused", status=404, final=True)
+
+
+def test_a_final_answer_reaches_all_who_wait_and_those_who_ask_soon_after(talk: Talk) -> None:
+    talk.hello("a", "b", "c").pulls("a").pulls("b")
+    talk.rest()
+    talk.says("seed", REFUSED) << Send(("a",), REFUSED) << Send(("b",), REFUSED)
+    talk.after(2.9).pulls("c") << Send(("c",), REFUSED)
+    talk.quiet()
+    talk.after(0.2).pulls("c") << StartSeed(BLOB, "first to ask")
+
+
+def test_another_with_other_credentials_is_not_refused_unasked(talk: Talk) -> None:
+    keyed = msgspec.structs.replace(BLOB, headers={"Authorization": "Bearer good"})
+    talk.hello("a", "b").pulls("a") << StartSeed(BLOB, "first to ask")
+    talk.pulls("b", keyed).quiet()
+    talk.says("seed", msgspec.structs.replace(REFUSED, status=401))
+    talk << Send(("a",), msgspec.structs.replace(REFUSED, status=401)) << StartSeed(keyed, "with other credentials")
+    talk.quiet()
+    talk.says("seed", described())
+    assert sent(rest := talk.rest(), "b", msg.TaskInfo)
+    assert not sent(rest, "a", msg.TaskInfo)
+
+
+def test_where_the_seed_only_failed_the_nodes_read_the_source_one_after_the_other(talk: Talk) -> None:
+    names = [f"p{number}" for number in range(40)]
+    talk.hello(*names)
+    for name in names:
+        talk.pulls(name)
+    talk.rest()
+    talk.says("seed", msg.TaskFailed(key=KEY, reason="timed out"))
+    waits = [one.message.retry_after for one in talk.rest()]
+    assert len(waits) == 40
+    assert waits[0] < 0.3
+    assert max(waits) <= 5.0 * 1.25
+    assert len({round(wait, 3) for wait in waits}) > 30, "they do not start together"
+
+
+def test_who_pulls_already_hears_too_that_the_seed_brings_no_more(talk: Talk) -> None:
+    talk.hello("a", "b").pulls("a").pulls("b")
+    talk.says("seed", described(sealed=False))
+    talk.done("b").rest()
+    talk.says("seed", msg.TaskFailed(key=KEY, reason="cut off"))
+    told = talk.rest()
+    assert [one.hosts for one in told] == [("a",)]
+    assert not told[0].message.final
+
+
+# ---------------------------------------------------------------- URLs, which may change
+
+
+def test_a_url_is_looked_at_again_after_a_while_and_a_blob_never(talk: Talk) -> None:
+    talk.seed_knows(PAGE).seed_knows(BLOB).hello("a", "b")
+    talk.after(9.0).pulls("a", PAGE)
+    assert not [one for one in talk.rest() if isinstance(one, StartSeed)]
+    talk.after(2.0).pulls("b", PAGE) << StartSeed(PAGE, "to see whether it changed")
+    talk.quiet()
+    talk.after(1000.0).pulls("b", BLOB)
+    assert not [one for one in talk.rest() if isinstance(one, StartSeed)]
+
+
+def test_holders_of_an_old_version_are_no_neighbours_of_newcomers(talk: Talk) -> None:
+    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
+    talk.hello("old", "new").pulls("old", PAGE)
+    talk.done("old", PAGE).rest()
+    talk.after(60.0).pulls("new", PAGE)
+    talk.says("seed", described(PAGE, digests=DIGESTS[::-1], version="2"))
+    assert talk.given("new") == {"seed"}
+    task = talk.mind.roster.tasks[PAGE.key]
+    assert list(task.members) == ["new"]
+    assert bytes(task.digests) == DIGESTS[::-1]
+
+
+def test_the_same_version_keeps_its_members(talk: Talk) -> None:
+    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
+    talk.hello("old", "new").pulls("old", PAGE)
+    talk.done("old", PAGE).rest()
+    talk.after(60.0).pulls("new", PAGE)
+    talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
+    assert talk.given("new") == {"old", "seed"}
