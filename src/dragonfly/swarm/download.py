@@ -50,7 +50,7 @@ __all__ = ["Download", "State"]
 _TURNS = 3
 """A neighbour is not late before so many times what a piece usually takes."""
 _TRICKLE = 5
-"""So many times longer may the next piece take while bytes come in."""
+"""So many times longer may a piece take while there are other signs of life."""
 
 
 class State(enum.Enum):
@@ -232,6 +232,7 @@ class Download:
         parent = self.parents.get(peer)
         if parent is None:
             return
+        parent.told_at = now
         if self.parents.gained(parent, pieces & bitmap.full(self.layout.count)):
             parent.dry = False
             self._fill(parent, now)
@@ -470,6 +471,8 @@ class Download:
             if not owed and not parent.waiting_any and not parent.suspect:
                 continue
             silent = (now - parent.heard_at) / pace
+            if now - parent.told_at < settings.stall_after_s:
+                silent /= _TRICKLE  # it tells what it has got, so it lives, and serves others first
             if not owed and not parent.suspect and silent < settings.seed_patience_s:
                 continue  # queueing at a busy seed is not silence: the swarm goes on meanwhile
             if silent >= settings.leave_after_s:

@@ -27,6 +27,7 @@ class Parent:
         "slow",
         "speed",
         "suspect",
+        "told_at",
         "total",
         "waiting_any",
     )
@@ -37,6 +38,9 @@ class Parent:
         self.has = 0
         self.speed = Speed(1.0)
         self.heard_at = now
+        """When bytes of pieces came last, or were asked for."""
+        self.told_at = now
+        """When it announced something last."""
         self.total = 0
         self.waiting_any = 0
         self.dry = False
