@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .namespaces import RigError, inside
-from .systems import Job, System, curl, start_nginx, wait_for
+from .systems import HTTP_PORT, Job, System, curl, start_nginx, wait_for
 
 __all__ = ["Dragonfly"]
 
@@ -85,6 +85,8 @@ class Dragonfly(System):
             "--supernode", job.rig.ip("s1"),
             "--data-dir", str(job.folder(i) / "daemon"),
             "--advertise", job.rig.ip(f"c{i}"),
+            # As in a data centre: of any other server the daemon wants a proof that it has the content.
+            "--registry", f"http://{job.rig.ip('s0')}:{HTTP_PORT}",
             *self.options.get("daemon_args", "").split(),
         ]  # fmt: skip
         if job.scenario.narrow_mbit:
