@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.certificates import Authority
 from e2e.images import Image, make_image
 from e2e.nodes import missing_means
 from e2e.runtimes import lacking, scratch
@@ -49,6 +50,12 @@ def world(means: None) -> Iterator[World]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def authority(world: World) -> Authority:
+    """Whose certificates the module's servers have; nodes trust it only where they are told to."""
+    return Authority(world.base / "authority")
 
 
 @pytest.fixture(scope="session")

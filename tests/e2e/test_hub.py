@@ -37,11 +37,6 @@ print(snapshot_download("team/model", token=sys.argv[1] or False))
 
 
 @pytest.fixture(scope="module")
-def authority(world: World) -> Authority:
-    return Authority(world.base / "hub-ca")
-
-
-@pytest.fixture(scope="module")
 def store(world: World, authority: Authority) -> Nginx:
     """Refuses who shows credentials, or no signature. The hub beside it sends clients here."""
     node = world.node("hub")

@@ -11,7 +11,7 @@ import pytest
 from e2e.certificates import Authority
 from e2e.images import Image
 from e2e.nodes import Node, wait_for
-from e2e.registries import Registry, start_registry
+from e2e.registries import Registry
 from e2e.runtimes import Containerd, Docker, Podman, overlay_works
 from e2e.world import COMMANDS, MIRROR, Supernode, World, http_status
 
@@ -22,13 +22,8 @@ REGISTRY = "registry.example.com"
 
 
 @pytest.fixture(scope="module")
-def authority(world: World) -> Authority:
-    return Authority(world.base / "authority")
-
-
-@pytest.fixture(scope="module")
 def registry(world: World, storage: Path, authority: Authority) -> Registry:
-    return start_registry(world.node("registry"), storage, port=443, tls=authority.issue(REGISTRY))
+    return world.tls_registry(storage, authority, REGISTRY)
 
 
 @pytest.fixture(scope="module")

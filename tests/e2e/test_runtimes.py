@@ -10,7 +10,7 @@ import pytest
 from e2e.certificates import Authority
 from e2e.images import Image, make_image
 from e2e.nodes import Node
-from e2e.registries import Registry, start_registry
+from e2e.registries import Registry
 from e2e.runtimes import Containerd, Podman, skopeo_pull
 from e2e.world import MIRROR, Daemon, Supernode, World
 
@@ -22,14 +22,8 @@ DOMAIN = "images.p2p"
 
 
 @pytest.fixture(scope="module")
-def authority(world: World) -> Authority:
-    return Authority(world.base / "registry-ca")
-
-
-@pytest.fixture(scope="module")
 def registry(world: World, storage: Path, authority: Authority) -> Registry:
-    """Behind TLS, on port 443."""
-    return start_registry(world.node("registry"), storage, port=443, tls=authority.issue(REGISTRY))
+    return world.tls_registry(storage, authority, REGISTRY)
 
 
 @pytest.fixture(scope="module")

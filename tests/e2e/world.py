@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from e2e.certificates import Authority
 from e2e.images import Image
 from e2e.nodes import Net, Node, Process, wait_for
 from e2e.registries import Registry, start_registry
@@ -50,6 +51,10 @@ class World:
     def registry(self, storage: Path, *, mbit: float | None = None) -> Registry:
         """An open registry over plain HTTP on a node of its own."""
         return start_registry(self.node("registry", mbit=mbit), storage)
+
+    def tls_registry(self, storage: Path, authority: Authority, name: str) -> Registry:
+        """An open registry at https://`name`, with a certificate of `authority`."""
+        return start_registry(self.node("registry"), storage, port=443, tls=authority.issue(name))
 
     def supernode(self, *options: str, name: str = "super", mbit: float | None = None) -> Supernode:
         return Supernode(self.node(name, mbit=mbit), options)

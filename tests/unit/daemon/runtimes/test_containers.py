@@ -12,21 +12,7 @@ from dragonfly.daemon.runtimes.host import Host
 from dragonfly.daemon.runtimes.plan import apply
 from dragonfly.daemon.runtimes.wanted import Wanted
 from dragonfly.errors import UsageError
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path / "root")
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "setup"
-
-
-def put(host: Host, path: str, text: str) -> None:
-    host.path(path).parent.mkdir(parents=True, exist_ok=True)
-    host.path(path).write_text(text)
+from unit.daemon.runtimes.conftest import put
 
 
 def test_podman_gets_a_mirror_by_domain_or_by_port(host: Host) -> None:

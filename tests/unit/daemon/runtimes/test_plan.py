@@ -15,26 +15,10 @@ from dragonfly.daemon.runtimes.plan import Change, Plan, apply, diff
 from dragonfly.daemon.runtimes.undo import undo
 from dragonfly.daemon.runtimes.wanted import Wanted, hosts_file, parse_domain, registry_host
 from dragonfly.errors import UsageError
+from unit.daemon.runtimes.conftest import put
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 DOMAIN = Wanted(domains={"images.p2p": "registry.example.com"}, ca=CA)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    (tmp_path / "root" / "etc").mkdir(parents=True)
-    (tmp_path / "root" / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
-    return Host(tmp_path / "root")
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "setup"
-
-
-def put(host: Host, path: str, text: str) -> None:
-    host.path(path).parent.mkdir(parents=True, exist_ok=True)
-    host.path(path).write_text(text)
 
 
 def files(root: Path) -> dict[str, bytes]:

@@ -12,22 +12,10 @@ from dragonfly.daemon.runtimes.plan import apply, diff
 from dragonfly.daemon.runtimes.undo import plan_undo, undo
 from dragonfly.daemon.runtimes.wanted import Wanted
 from dragonfly.errors import UsageError
+from unit.daemon.runtimes.conftest import HOSTS
 
-HOSTS = "127.0.0.1 localhost\n"
 ONE = Wanted(domains={"one.p2p": "one.example.com"}, ca="CA\n")
 TWO = Wanted(domains={"two.p2p": "two.example.com"}, ca="CA\n")
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    (tmp_path / "root" / "etc").mkdir(parents=True)
-    (tmp_path / "root" / "etc" / "hosts").write_text(HOSTS)
-    return Host(tmp_path / "root")
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "setup"
 
 
 def test_lines_that_others_wrote_in_etc_hosts_stay(host: Host, records: Path) -> None:
