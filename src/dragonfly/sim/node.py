@@ -217,7 +217,7 @@ class Node:
         if not self.alive:
             return
         now = self.world.now
-        if self._may_read_source() and self.download.stalled_for(now) >= self.download.patience():
+        if self._may_read_source() and self.download.source.stalled_for(now) >= self.download.source.patience():
             self._source_open = True
             self._happened(ev.SourceOpened(sparing=True))
         self._happened(ev.Tick())

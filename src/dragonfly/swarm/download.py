@@ -16,7 +16,7 @@ While RUNNING every neighbour is kept at `depth` requests. What to ask for, in t
 No wait is without a deadline: a neighbour that owes pieces and is silent loses them to
 others after `stall_after_s` and is left after `leave_after_s` (longer where pieces take
 longer); with no progress at all for `source_after_s` the source is read (where the node
-may), one bounded range after another.
+may), one bounded range after another (`fallback`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from dragonfly.swarm.commands import (
     Finish,
     LeavePeer,
 )
+from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
 from dragonfly.swarm.parents import Parent, Parents
 from dragonfly.swarm.picker import extend, pick, sample
@@ -49,8 +50,6 @@ __all__ = ["Download", "State"]
 
 _TURNS = 3
 """A neighbour is not late before so many times what a piece usually takes."""
-_TRICKLE = 5
-"""So many times longer may a piece take while there are other signs of life."""
 
 
 class State(enum.Enum):
@@ -91,17 +90,7 @@ class Download:
         """From asking for a piece to having it, as a moving average over the last ones."""
         self._moved: set[int] = set()
         """Pieces that the endgame gave to another neighbour: not a second time."""
-        self._source_open = False
-        self._sparing = False
-        self._spared_unit = 1
-        """Pieces in the next read of the source that is made beside a swarm."""
-        self._swarm_at: float | None = None
-        """When a neighbour brought a piece last."""
-        self._lot = rng.random()
-        self._source_asked: dict[int, int] = {}
-        self._source_asked_at = float("-inf")
-        self._progress_at = now
-        self._bytes_at = now
+        self.source = Fallback(layout, settings, self.pieces, self.parents, rng.random(), now)
         self._neighbours_asked_at = now
         self._next_tick = now + settings.tick_s
         self._out: list[Command] = []
@@ -140,11 +129,12 @@ class Download:
             case ev.PieceBad():
                 self._bad(event.index, event.peer, now)
             case ev.SourceOpened():
-                self._source_open = True
-                self._sparing = event.sparing
+                self.source.open(sparing=event.sparing)
                 self._ask_source(now)
             case ev.SourceReadEnded():
-                self._source_ended(event.first, event.count, now)
+                self.source.read_ended(event.first, event.count, now)
+                self._ask_source(now)
+                self._fill_all(now)
         return self._out
 
     def next_deadline(self) -> float | None:
@@ -161,7 +151,7 @@ class Download:
             "have": self.pieces.have.bit_count(),
             "under_way": len(self.pieces.owners),
             "parents": len(self.parents),
-            "source_open": self._source_open,
+            "source_open": self.source.opened,
         }
 
     def __repr__(self) -> str:
@@ -173,11 +163,10 @@ class Download:
     def _verified(self, index: int, peer: str, now: float) -> None:
         if not self.pieces.missing >> index & 1:
             return
-        self._progress_at = now
+        self.source.piece_came(now, by_neighbour=bool(peer))
         if peer:
             took = now - self.pieces.asked_at(peer, index, now)
             self._usual_s += (took - self._usual_s) / 16
-            self._swarm_at = now
         for owner in self.pieces.verified(index):
             if owner not in (peer, SOURCE):
                 self._out.append(Cancel(owner, index, 1))
@@ -243,7 +232,7 @@ class Download:
             parent.speed.add(total - parent.total, now)
             parent.total = total
             parent.heard_at = now
-            self._bytes_at = now
+            self.source.bytes_came(now)
             if parent.suspect:
                 parent.suspect = False
                 self._fill(parent, now)
@@ -405,56 +394,8 @@ class Download:
         rate = parent.speed.value(now)
         return count * self.layout.piece_size / rate if rate else 0.0
 
-    # ---------------------------------------------------------------- source
-
     def _ask_source(self, now: float) -> None:
-        """Keep range reads running, the reader's next bytes first.
-
-        With all streams and in whole units, or sparingly beside a swarm: where the neighbours
-        bring nothing, one piece, and twice as much each time while that comes quickly.
-        """
-        settings = self._settings
-        if not self._source_open or self.state is State.DONE:
-            return
-        streams, unit = settings.source_streams, max(1, settings.source_unit // self.layout.piece_size)
-        if self._sparing and len(self.parents):
-            if self._swarm_brings(now):
-                return
-            streams, unit = 1, min(unit, self._spared_unit)
-        while len(self._source_asked) < streams:
-            free = self.pieces.missing & ~self.pieces.under_way
-            for first, count in self._source_asked.items():
-                free &= ~(((1 << count) - 1) << first)
-            if not free:
-                return
-            head = self._head()
-            ahead = free >> head
-            first = head + bitmap.lowest(ahead) if ahead else bitmap.lowest(free)
-            # Units end at multiples of their size, so that several streams fit together.
-            count = extend(free, first, unit - first % unit)
-            self._source_asked[first] = count
-            self._source_asked_at = now
-            self.pieces.ask(SOURCE, first, count, now)
-            self._out.append(AskSource(first, count))
-
-    def _swarm_brings(self, now: float) -> bool:
-        """Neighbours have brought pieces, none too long ago, and will bring more."""
-        if self._swarm_at is None:
-            # The first read of one among many is followed by a pause: the swarm is likely about to begin.
-            first = self._crowd > 0 and self._spared_unit <= 2
-            return first and now - self._source_asked_at < self._settings.source_after_s / 2
-        idle = max(min(now - self._swarm_at, now - self._bytes_at), (now - self._swarm_at) / _TRICKLE)
-        coming = self.parents.near & self.pieces.missing or any(parent.waiting_any for parent in self.parents)
-        return idle < self._settings.source_after_s and bool(coming)
-
-    def _source_ended(self, first: int, count: int, now: float) -> None:
-        self._source_asked.pop(first, None)
-        took = now - self._source_asked_at
-        self._spared_unit = 2 * count if took < self._settings.source_after_s else max(1, count // 2)
-        for index in range(first, first + count):
-            self.pieces.release(SOURCE, index)
-        self._ask_source(now)
-        self._fill_all(now)
+        self._out.extend(AskSource(first, count) for first, count in self.source.reads(self._head, now))
 
     # ---------------------------------------------------------------- time
 
@@ -472,7 +413,7 @@ class Download:
                 continue
             silent = (now - parent.heard_at) / pace
             if now - parent.told_at < settings.stall_after_s:
-                silent /= _TRICKLE  # it tells what it has got, so it lives, and serves others first
+                silent /= TRICKLE  # it tells what it has got, so it lives, and serves others first
             if not owed and not parent.suspect and silent < settings.seed_patience_s:
                 continue  # queueing at a busy seed is not silence: the swarm goes on meanwhile
             if silent >= settings.leave_after_s:
@@ -491,7 +432,7 @@ class Download:
 
     def _rescue_head(self, now: float) -> None:
         """A reader that waits long gets its next piece from a seed by name."""
-        if not self._readers or now - self._progress_at < self._settings.head_patience_s:
+        if not self._readers or now - self.source.progress_at < self._settings.head_patience_s:
             return
         head = self._head()
         if not self.pieces.free >> head & 1:
@@ -500,24 +441,3 @@ class Download:
             if parent.seed and parent.has >> head & 1 and not parent.suspect:
                 self._fetch(parent, head, 1, now)
                 return
-
-    def patience(self) -> float:
-        """Seconds without progress (`stalled_for`) on which the shell opens the source, where it may.
-
-        Before the first piece many neighbours wait for one seed: each has a time of its own
-        then, longer the more they are, so that a few go to the source and rescue the others.
-        """
-        return self._settings.source_after_s * (1 + self._lot * self._crowd)
-
-    @property
-    def _crowd(self) -> int:
-        """How many more neighbours wait for the first piece than a few; 0 when it has come."""
-        return 0 if self._swarm_at is not None else max(0, len(self.parents) - self._settings.min_neighbours)
-
-    def stalled_for(self, now: float) -> float:
-        """Seconds without progress.
-
-        Without a new piece, that is; but while bytes come in only a fifth of that time counts,
-        since a piece over a slow link takes long, and a neighbour that trickles must not hold us.
-        """
-        return max(min(now - self._progress_at, now - self._bytes_at), (now - self._progress_at) / _TRICKLE)

@@ -219,9 +219,9 @@ def test_a_piece_that_comes_slowly_is_no_stall_but_one_that_never_comes_is() -> 
     talk >> NeighbourUp("a") >> PeerHas("a", 1)
     for step in range(1, 21):
         talk.after(0.5) >> BytesArrived("a", 10 * step)
-        assert talk.mind.stalled_for(talk.now) <= 2.0
+        assert talk.mind.source.stalled_for(talk.now) <= 2.0
     talk.after(2.0)
-    assert talk.mind.stalled_for(talk.now) >= 2.0
+    assert talk.mind.source.stalled_for(talk.now) >= 2.0
 
 
 def test_what_a_lost_neighbour_owed_is_asked_of_others() -> None:
@@ -280,12 +280,12 @@ def test_before_the_first_piece_one_of_many_neighbours_has_more_patience() -> No
     alone, crowd = script(10, min_neighbours=3), script(10, min_neighbours=3)
     for peer in "abcdefghi":
         crowd >> NeighbourUp(peer)
-    assert alone.mind.patience() == 2.0
-    assert 2.0 < crowd.mind.patience() <= 8.0
+    assert alone.mind.source.patience() == 2.0
+    assert 2.0 < crowd.mind.source.patience() <= 8.0
     crowd >> PeerHas("a", 0b1)
     crowd.rest()
     crowd >> PieceVerified(0, "a")
-    assert crowd.mind.patience() == 2.0
+    assert crowd.mind.source.patience() == 2.0
 
 
 def test_what_a_broken_source_read_did_not_bring_is_read_again() -> None:

@@ -1,0 +1,146 @@
+"""What is read of the source, and when: at once where there is no swarm, sparingly beside one.
+
+A swarm that starts has many nodes waiting for their first byte, and one that stands still has
+many that lack the same pieces. Were each to read the source to the end, it would be read many
+times over; so a few begin, with little, and the others take it from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from dragonfly.core import bitmap
+from dragonfly.core.pieces import PieceLayout
+from dragonfly.swarm.inflight import SOURCE, Inflight
+from dragonfly.swarm.parents import Parents
+from dragonfly.swarm.picker import extend
+from dragonfly.swarm.settings import SwarmSettings
+
+__all__ = ["TRICKLE", "Fallback"]
+
+TRICKLE = 5
+"""So many times longer may a piece take while there are other signs of life."""
+
+
+class Fallback:
+    """The source's part of one `Download`, whose pieces and neighbours it looks at.
+
+    `lot`: a random number in [0, 1), this node's place among those that wait with it.
+    """
+
+    def __init__(
+        self,
+        layout: PieceLayout,
+        settings: SwarmSettings,
+        pieces: Inflight,
+        parents: Parents,
+        lot: float,
+        now: float,
+    ) -> None:
+        self.opened = False
+        self.progress_at = now
+        """When a piece came last, from wherever."""
+        self._settings = settings
+        self._pieces = pieces
+        self._parents = parents
+        self._lot = lot
+        self._whole_unit = max(1, settings.source_unit // layout.piece_size)
+        self._sparing = False
+        self._spared_unit = 1
+        """Pieces in the next read that is made beside a swarm."""
+        self._asked: dict[int, int] = {}
+        self._asked_at = float("-inf")
+        self._bytes_at = now
+        self._swarm_at: float | None = None
+        """When a neighbour brought a piece last."""
+
+    # ---------------------------------------------------------------- what happens
+
+    def open(self, *, sparing: bool) -> None:
+        """From now on the source may be read."""
+        self.opened = True
+        self._sparing = sparing
+
+    def piece_came(self, now: float, *, by_neighbour: bool) -> None:
+        self.progress_at = now
+        if by_neighbour:
+            self._swarm_at = now
+
+    def bytes_came(self, now: float) -> None:
+        """From a neighbour."""
+        self._bytes_at = now
+
+    def read_ended(self, first: int, count: int, now: float) -> None:
+        """What it did not bring is free again."""
+        self._asked.pop(first, None)
+        quick = now - self._asked_at < self._settings.source_after_s
+        self._spared_unit = 2 * count if quick else max(1, count // 2)
+        for index in range(first, first + count):
+            self._pieces.release(SOURCE, index)
+
+    # ---------------------------------------------------------------- what to read
+
+    def reads(self, head: Callable[[], int], now: float) -> Iterator[tuple[int, int]]:
+        """Runs of pieces to read now, `(first, count)`, those from `head()` on first.
+
+        With all streams and in whole units, or sparingly beside a swarm: where the neighbours
+        bring nothing, one piece, and twice as much each time while that comes quickly.
+        """
+        if not self.opened:
+            return
+        streams, unit = self._settings.source_streams, self._whole_unit
+        if self._sparing and len(self._parents):
+            if self._swarm_brings(now):
+                return
+            streams, unit = 1, min(unit, self._spared_unit)
+        while len(self._asked) < streams:
+            free = self._pieces.missing & ~self._pieces.under_way
+            for first, count in self._asked.items():
+                free &= ~(((1 << count) - 1) << first)
+            if not free:
+                return
+            start = head()
+            ahead = free >> start
+            first = start + bitmap.lowest(ahead) if ahead else bitmap.lowest(free)
+            # Units end at multiples of their size, so that several streams fit together.
+            count = extend(free, first, unit - first % unit)
+            self._asked[first] = count
+            self._asked_at = now
+            self._pieces.ask(SOURCE, first, count, now)
+            yield first, count
+
+    def _swarm_brings(self, now: float) -> bool:
+        """Neighbours have brought pieces, none too long ago, and will bring more."""
+        if self._swarm_at is None:
+            # The first read of one among many is followed by a pause: the swarm is likely about to begin.
+            first = self._crowd > 0 and self._spared_unit <= 2
+            return first and now - self._asked_at < self._settings.source_after_s / 2
+        if self._still_since(self._swarm_at, now) >= self._settings.source_after_s:
+            return False
+        return bool(self._parents.near & self._pieces.missing) or any(parent.waiting_any for parent in self._parents)
+
+    # ---------------------------------------------------------------- when to begin
+
+    def patience(self) -> float:
+        """Seconds without progress (`stalled_for`) on which the shell opens the source, where it may.
+
+        Before the first piece many neighbours wait for one seed: each has a time of its own
+        then, longer the more they are, so that a few go to the source and rescue the others.
+        """
+        return self._settings.source_after_s * (1 + self._lot * self._crowd)
+
+    @property
+    def _crowd(self) -> int:
+        """How many more neighbours wait for the first piece than a few; 0 when it has come."""
+        return 0 if self._swarm_at is not None else max(0, len(self._parents) - self._settings.min_neighbours)
+
+    def stalled_for(self, now: float) -> float:
+        """Seconds without progress.
+
+        Without a new piece, that is; but while bytes come in only a fifth of that time counts,
+        since a piece over a slow link takes long, and a neighbour that trickles must not hold us.
+        """
+        return self._still_since(self.progress_at, now)
+
+    def _still_since(self, piece_at: float, now: float) -> float:
+        return max(min(now - piece_at, now - self._bytes_at), (now - piece_at) / TRICKLE)
