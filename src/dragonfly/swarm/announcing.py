@@ -12,9 +12,6 @@ from __future__ import annotations
 __all__ = ["Announcing", "batch"]
 
 _SHARE = 8
-_SMOOTH = 16
-_SLOWEST = 6
-"""Pieces for whose time a batch may wait, if that is longer than `most_s`."""
 
 
 def batch(have: int, missing: int) -> int:
@@ -31,18 +28,12 @@ class Announcing:
         self._told_at = float("-inf")
         self._untold = 0
         self._deadline = 0.0
-        self._last_at: float | None = None
-        self._gap_s = 0.0
 
     def piece(self, have: int, missing: int, now: float) -> float:
         """There is a new piece (`have` counts it); the time at which to announce all that is new."""
         self._untold += 1
-        if self._last_at is not None:
-            self._gap_s += (now - self._last_at - self._gap_s) / _SMOOTH
-        self._last_at = now
         if self._untold == 1:
-            # Where pieces are slow to come, so are all others' needs: a batch is still some pieces.
-            self._deadline = now + max(self._most_s, _SLOWEST * self._gap_s)
+            self._deadline = now + self._most_s
         if self._untold < batch(have, missing):
             return max(self._deadline, self._told_at + self._least_s)
         return max(now, self._told_at + self._least_s)
