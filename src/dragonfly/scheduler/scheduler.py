@@ -397,10 +397,10 @@ class Scheduler:
 
     def _mend(self, task: Task, now: float) -> None:
         """Give the seed to one of each group that has no way to it any more; it passes the pieces on."""
+        if self.roster.seed is None or task.info is None:
+            return  # there is nothing to be cut off from: it is looked at when there is
         task.thinned = False
         task.looked_at = now
-        if self.roster.seed is None or task.info is None:
-            return
         for member in cut_off(task):
             task.seed_children.add(member.host.info.id)
             self._give(task, member, self._settings.degree - len(member.links), now, seed_too=True)

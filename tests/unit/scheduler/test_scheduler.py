@@ -394,6 +394,18 @@ def test_what_the_seed_reads_is_its_own_part(talk: Talk) -> None:
     assert seed.received.source == 37
 
 
+def test_who_is_cut_off_while_the_task_is_unknown_gets_the_seed_once_it_is_known() -> None:
+    talk = Talk(a_scheduler(SchedulerSettings(seed_children=1, least=0)))
+    talk.seed_knows().hello("a", "b").pulls("a").pulls("b")
+    assert talk.mind.roster.tasks[KEY].seed_children == {"a"}
+    talk >> ev.Evicted(KEY) >> ev.Lost("a")
+    talk.after(2.0) >> ev.Tick()
+    talk.says("seed", described())
+    talk.rest()
+    talk.after(2.0) >> ev.Tick()
+    assert talk.given("b") == {"seed"}
+
+
 def test_a_failed_pull_says_why_and_gives_nothing(talk: Talk) -> None:
     talk.seed_knows().hello("bad", "a")
     talk.pulls("bad").says("bad", msg.Finished(key=KEY, seconds=1.0, error="disk full", fallback="x", bound="disk"))
