@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dragonfly.core.messages import PeerAddress
 from dragonfly.peer.session import PeerSession
 from dragonfly.swarm.announcing import Announcing
-from dragonfly.wire import piece as wire
 
 __all__ = ["Links"]
 
@@ -57,10 +56,8 @@ class Links:
     def tell(self, session: PeerSession) -> None:
         """Bring `session` up to date on what we have."""
         have = self._have()
-        news = have & ~session.told
-        if news:
-            session.send(wire.have_frame(news) if session.told else wire.has_frame(have))
-            session.told = have
+        if have & ~session.told:
+            session.announce(have)
 
     def news(self) -> None:
         """There is a new piece: it is announced when the rhythm says so."""
@@ -78,17 +75,11 @@ class Links:
             self._timer = None
         self._rhythm.told(self._loop.time())
         have = self._have()
-        frames: dict[int, bytes] = {}
         for session in list(self.sessions.values()):
             # Seeds hear of it with the next request for a piece of their choice; who has all needs nothing.
             if session.lane or session.seed or session.has == self._full or session.told == have:
                 continue
-            news = have & ~session.told
-            frame = frames.get(news)
-            if frame is None:
-                frame = frames[news] = wire.have_frame(news)
-            session.told = have
-            session.send(frame)
+            session.announce(have)
 
     def announce_all(self) -> None:
         """Tell everybody, seeds too: we have everything now."""

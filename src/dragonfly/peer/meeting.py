@@ -186,10 +186,12 @@ class Meeting:
         """Tell the mind how many bytes each neighbour has brought, and open lanes to fast ones."""
         now = self._node.now()
         for session in list(self.links.sessions.values()):
-            if session.received or session.lane == 0:
-                self._feed(ev.BytesArrived(session.name, session.arrived()))
             parent = self._download.parents.get(session.name)
-            if parent is not None and session.lane == 0 and session.dialled:
+            if parent is None:
+                continue  # a lane that the other side opened brings nothing
+            if (arrived := session.arrived()) != parent.total:
+                self._feed(ev.BytesArrived(session.name, arrived))
+            if session.lane == 0 and session.dialled:
                 self._consider_lane(session, parent.speed.value(now))
 
     def _consider_lane(self, session: PeerSession, rate: float) -> None:

@@ -39,6 +39,8 @@ _LOWAT_BULK = 256 * 1024
 _QUEUE_SLOW = 16 * 1024
 _QUEUE_FAST = 2 * 1024 * 1024
 _READS_PER_WAKE = 64
+_NEWS = b""
+"""Where an announcement leaves; what it says is found then."""
 
 
 class SessionOwner(Protocol):
@@ -132,6 +134,8 @@ class PeerSession:
         self._buffer: bytearray | None = None
         self._lowat = 1
         self._control: deque[bytes | memoryview] = deque()
+        self._mine = 0
+        self._news_wait = False
         self._file: _Outgoing | None = None
         self._writing = False
         self._in_write = False
@@ -335,6 +339,19 @@ class PeerSession:
 
     # ---------------------------------------------------------------- sending
 
+    def announce(self, mine: int) -> None:
+        """Tell what is new in the bitmap `mine`, in one frame: while a run is leaving, later news join what waits."""
+        self._mine = mine
+        if not self._news_wait:
+            self._news_wait = True
+            self.send(_NEWS)
+
+    def _news_frame(self) -> bytes:
+        news, first = self._mine & ~self.told, not self.told
+        self.told |= self._mine
+        self._news_wait = False
+        return wire.has_frame(news) if first else wire.have_frame(news)
+
     def send(self, frame: bytes) -> None:
         """Send a control frame, before any run that has not begun."""
         if self.closed:
@@ -349,7 +366,7 @@ class PeerSession:
         self._sends_soon = False
         if not self.closed and not self._writing and not self._in_write:
             if len(self._control) > 1 and (self._file is None or not self._file.begun):
-                self._control = deque([b"".join(self._control)])
+                self._control = deque([b"".join(frame or self._news_frame() for frame in self._control)])
             self._writable()
 
     def send_run(self, first: int, count: int, *, chosen: bool) -> None:
@@ -396,7 +413,7 @@ class PeerSession:
 
     def _send_control(self) -> None:
         while self._control:
-            frame = self._control[0]
+            frame = self._control[0] = self._control[0] or self._news_frame()
             count = self._sock.send(frame)
             if count < len(frame):
                 self._control[0] = memoryview(frame)[count:]

@@ -119,7 +119,8 @@ class Download:
             case ev.DigestsKnown():
                 self.pieces.learn(event.pieces)
                 self._moisten()
-                self._fill_all(now)
+                for parent in [parent for parent in self.parents if parent.has & event.pieces]:
+                    self._fill(parent, now)
             case ev.NeighbourUp():
                 self._fill(self.parents.add(event.peer, event.seed, now), now)
             case ev.NeighbourDown():
@@ -314,6 +315,8 @@ class Download:
 
     def _held(self, now: float) -> bool:
         """A limit of bytes/s lets nothing be asked for now; the next tick comes when it does."""
+        if not self._limits:
+            return False
         delay = max((limit.delay(now) for limit in self._limits), default=0.0)
         if delay and not self._paced_until:
             self._paced_until = now + delay
