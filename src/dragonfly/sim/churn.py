@@ -7,9 +7,9 @@ import msgspec
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.scheduler.settings import SchedulerSettings
 from dragonfly.sim.directory import Supernode
-from dragonfly.sim.links import Link
 from dragonfly.sim.node import Directory, Node
 from dragonfly.sim.report import Outcome, lower_bound, outcome
+from dragonfly.sim.source import Source
 from dragonfly.sim.world import Transfer, World, WorldSettings
 
 __all__ = ["Crowd", "rehearse"]
@@ -61,7 +61,7 @@ def rehearse(
     world = World(crowd.layout, settings, seed=seed)
     world.transfers = transfers
     directory: Directory = Supernode(world, SchedulerSettings(degree=crowd.degree))
-    source = Link(crowd.source_rate)
+    source = Source(world, crowd.source_rate)
     bound = crowd.bound
     first = Node(
         world, directory, "seed", up=crowd.seed_rate, down=crowd.source_rate, source=source, seed=True,

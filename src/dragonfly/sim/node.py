@@ -14,6 +14,7 @@ from typing import Protocol
 from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
 from dragonfly.sim.links import Link
+from dragonfly.sim.source import Source
 from dragonfly.sim.world import Transfer, World
 from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
@@ -68,7 +69,7 @@ class Node:
         *,
         up: float,
         down: float,
-        source: Link | None = None,
+        source: Source | None = None,
         seed: bool = False,
         corrupt: bool = False,
         zone: str = "",
@@ -192,7 +193,8 @@ class Node:
             case cmd.Cancel():
                 self._frame(command.peer, "cancelled", command.first, command.count)
             case cmd.AskSource():
-                self._read_source(command.first, command.count)
+                if self._source is not None:
+                    self._source.read(self, command.first, command.count)
             case cmd.LeavePeer():
                 self.directory.trouble(self, command.peer, command.kind)
                 self.disconnect(command.peer)
@@ -394,16 +396,11 @@ class Node:
                 self._reader_at += run
                 self._happened(ev.ReaderAt(0, self._reader_at))
 
-    def _read_source(self, first: int, count: int) -> None:
-        source, world = self._source, self.world
-        if source is None:
-            return
-        for index in range(first, first + count):
-            size = world.layout.size(index)
-            began, left = source.send(size, world.now)
-            here = self.down.take(size, began, left)
-            world.at(here, self._from_source, index, size, began)
-        world.at(self.down.free_at, self._source_ended, first, count)
+    def source_sends(self, index: int, began: float, left: float) -> float:
+        size = self.world.layout.size(index)
+        here = self.down.take(size, began, left)
+        self.world.at(here, self._from_source, index, size, began)
+        return here
 
     def _from_source(self, index: int, size: int, began: float) -> None:
         if self.alive:
@@ -413,6 +410,6 @@ class Node:
             self._happened(ev.PieceVerified(index))
             self._read_on()
 
-    def _source_ended(self, first: int, count: int) -> None:
+    def source_ended(self, first: int, count: int) -> None:
         if self.alive:
             self._happened(ev.SourceReadEnded(first, count))

@@ -20,9 +20,9 @@ import msgspec
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.errors import UsageError
 from dragonfly.sim.directory import Supernode
-from dragonfly.sim.links import Link
 from dragonfly.sim.node import Directory, Node
 from dragonfly.sim.report import Outcome, outcome
+from dragonfly.sim.source import Source
 from dragonfly.sim.world import Transfer, World, WorldSettings
 
 __all__ = ["Recording", "read", "replay", "write"]
@@ -121,7 +121,7 @@ def replay(recording: Recording, settings: WorldSettings | None = None, *, seed:
     seeds, ends = recording.seeds(), recording.ends()
     world = World(recording.layout, settings, seed=seed)
     directory: Directory = Supernode(world)
-    source = Link(max(up.get("", 0.0), _LEAST_RATE))
+    source = Source(world, max(up.get("", 0.0), _LEAST_RATE))
     fastest = max([*up.values(), *down.values()])
     nodes: dict[str, Node] = {}
     for name, arrival in recording.arrivals().items():

@@ -225,6 +225,8 @@ class Download:
         parent.told_at = now
         if self.parents.gained(parent, pieces & bitmap.full(self.layout.count)):
             parent.dry = False
+            if not parent.seed:
+                self.source.swarm_told(now)
             self._fill(parent, now)
 
     def _bytes(self, peer: str, total: int, now: float) -> None:

@@ -70,6 +70,11 @@ class Fallback:
         """From a neighbour."""
         self._bytes_at = now
 
+    def swarm_told(self, now: float) -> None:
+        """A neighbour that is no seed has new pieces: where many wait for their first, that is the swarm beginning."""
+        if self._crowd:
+            self._bytes_at = now
+
     def read_ended(self, first: int, count: int, now: float) -> None:
         """What it did not bring is free again."""
         self._asked.pop(first, None)
@@ -112,12 +117,16 @@ class Fallback:
     def _swarm_brings(self, now: float) -> bool:
         """Neighbours have brought pieces, none too long ago, and will bring more."""
         if self._swarm_at is None:
-            # The first read of one among many is followed by a pause: the swarm is likely about to begin.
-            first = self._crowd > 0 and self._spared_unit <= 2
-            return first and now - self._asked_at < self._settings.source_after_s / 2
+            return self._crowd > 0 and self._swarm_begins(now)
         if self._still_since(self._swarm_at, now) >= self._settings.source_after_s:
             return False
         return bool(self._parents.near & self._pieces.missing) or any(parent.waiting_any for parent in self._parents)
+
+    def _swarm_begins(self, now: float) -> bool:
+        """Many wait, and some have something by now; if not, a first read is followed by a pause."""
+        if self._parents.near & self._pieces.missing and now - self._bytes_at < self._settings.source_after_s:
+            return True
+        return self._spared_unit <= 2 and now - self._asked_at < self._settings.source_after_s / 2
 
     # ---------------------------------------------------------------- when to begin
 
