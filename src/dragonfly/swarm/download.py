@@ -10,8 +10,7 @@ While RUNNING every neighbour is kept at `depth` requests. What to ask for, in t
 2. the rarest of a sample within the reader's window, then anywhere (`picker`);
 3. of a seed: a run of the *seed's* choice, the least sent so far, so that each piece
    leaves the source side once before any leaves it twice;
-4. endgame: nothing is free any more, so what is under way elsewhere for long is asked a
-   second time, and the loser is cancelled.
+4. nothing is free any more: what is under way elsewhere for long (`endgame`).
 
 No wait is without a deadline: a neighbour that owes pieces and is silent loses them to
 others after `stall_after_s` and is left after `leave_after_s` (longer where pieces take
@@ -40,10 +39,11 @@ from dragonfly.swarm.commands import (
     Finish,
     LeavePeer,
 )
+from dragonfly.swarm.endgame import Endgame
 from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
 from dragonfly.swarm.parents import Parent, Parents
-from dragonfly.swarm.picker import extend, pick, sample
+from dragonfly.swarm.picker import extend, pick
 from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Download", "State"]
@@ -88,8 +88,7 @@ class Download:
         self._turn = 0
         self._usual_s = 0.0
         """From asking for a piece to having it, as a moving average over the last ones."""
-        self._moved: set[int] = set()
-        """Pieces that the endgame gave to another neighbour: not a second time."""
+        self._last = Endgame(layout, settings, self.pieces, self.parents, rng)
         self.source = Fallback(layout, settings, self.pieces, self.parents, rng.random(), now)
         self._neighbours_asked_at = now
         self._next_tick = now + settings.tick_s
@@ -358,46 +357,13 @@ class Download:
             parent.heard_at = now
 
     def _endgame(self, parent: Parent, now: float) -> None:
-        """Nothing is free: relieve the neighbour that would be the last to bring what it owes.
-
-        What still waits in its queue is taken from it, the piece asked last first, where it
-        will surely not have begun to leave when the cancel arrives, and once only; else it is
-        asked for a second time, once it is late. Either way the loser's copy is cancelled, but
-        what is under way in the network comes all the same: to be early here is to have a full
-        link carry it twice.
-        """
-        pieces = self.pieces
-        pool = parent.has & pieces.missing & pieces.known
-        if pieces.free or not pool:
+        move = self._last.move(parent, self._usual_s, now)
+        if move is None:
             return
-        mine = self._seconds_to_bring(parent, pieces.owed(parent.id) + 1, now)
-        found: tuple[float, float, int, str] | None = None
-        for index in sample(pool, self._settings.samples, self._rng):
-            owners = pieces.owners.get(index)
-            if owners is None or len(owners) > 1 or parent.id in owners:
-                continue
-            ((owner, asked_at),) = owners.items()
-            slow = self.parents.get(owner)
-            wait = self._seconds_to_bring(slow, pieces.owed(owner), now) if slow is not None else 0.0
-            found = max(found, (wait, asked_at, index, owner)) if found else (wait, asked_at, index, owner)
-        if found is None:
-            return
-        wait, asked_at, index, owner = found
-        owed = pieces.owed(owner)
-        begins_in = wait * (owed - 1) / owed
-        near = max(self._settings.endgame_s, self._usual_s / 2)
-        if owner != SOURCE and begins_in > near and wait > 2 * mine and index not in self._moved:
-            self._moved.add(index)
-            pieces.release(owner, index)
-            self._out.append(Cancel(owner, index, 1))
-            self._fetch(parent, index, 1, now)
-        elif now - asked_at >= max(self._settings.endgame_s, 2 * mine, 2 * self._usual_s):
-            self._fetch(parent, index, 1, now)
-
-    def _seconds_to_bring(self, parent: Parent, count: int, now: float) -> float:
-        """How long `parent` will take for `count` pieces, by its speed of late; 0 where that is not known."""
-        rate = parent.speed.value(now)
-        return count * self.layout.piece_size / rate if rate else 0.0
+        if move.loser is not None:
+            self.pieces.release(move.loser, move.index)
+            self._out.append(Cancel(move.loser, move.index, 1))
+        self._fetch(parent, move.index, 1, now)
 
     def _ask_source(self, now: float) -> None:
         self._out.extend(AskSource(first, count) for first, count in self.source.reads(self._head, now))

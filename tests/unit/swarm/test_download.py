@@ -288,6 +288,20 @@ def test_before_the_first_piece_one_of_many_neighbours_has_more_patience() -> No
     assert crowd.mind.source.patience() == 2.0
 
 
+def test_the_source_is_left_in_peace_while_neighbours_begin_to_have_pieces() -> None:
+    """Many wait for their first piece, and have each their turn at those who have some."""
+    talk = script(10, min_neighbours=3, source_after_s=2.0)
+    for peer in "abcdefghi":
+        talk >> NeighbourUp(peer)
+    talk.after(5.0) >> PeerHas("a", 0b1)
+    assert talk.mind.source.stalled_for(talk.now) < 2.0
+    talk.rest()
+    talk.after(1.9) >> SourceOpened(sparing=True)
+    talk.quiet()
+    talk.after(0.2) >> Tick()
+    assert AskSource in [type(command) for command in talk.rest()]
+
+
 def test_what_a_broken_source_read_did_not_bring_is_read_again() -> None:
     talk = script(2, known=0, source_unit=10 * SIZE, source_streams=1)
     talk >> SourceOpened() << AskSource(0, 2)
