@@ -56,8 +56,8 @@ class Links:
     def tell(self, session: PeerSession) -> None:
         """Bring `session` up to date on what we have."""
         have = self._have()
-        if have & ~session.told:
-            session.announce(have)
+        if have & ~session.out.told:
+            session.out.announce(have)
 
     def news(self) -> None:
         """There is a new piece: it is announced when the rhythm says so."""
@@ -77,9 +77,9 @@ class Links:
         have = self._have()
         for session in list(self.sessions.values()):
             # Seeds hear of it with the next request for a piece of their choice; who has all needs nothing.
-            if session.lane or session.seed or session.has == self._full or session.told == have:
+            if session.lane or session.seed or session.has == self._full or session.out.told == have:
                 continue
-            session.announce(have)
+            session.out.announce(have)
 
     def announce_all(self) -> None:
         """Tell everybody, seeds too: we have everything now."""

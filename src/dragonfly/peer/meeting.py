@@ -167,15 +167,15 @@ class Meeting:
                 self.links.news()
             case cmd.Fetch(peer, first, count):
                 if (session := self.links.get(peer)) is not None:
-                    session.send(wire.plain_frame(Kind.REQUEST, first, count))
+                    session.out.send(wire.plain_frame(Kind.REQUEST, first, count))
             case cmd.FetchAny(peer, count, hint, busy):
                 if (session := self.links.get(peer)) is not None:
                     if session.lane == 0:
                         self.links.tell(session)
-                    session.send(wire.any_frame(count, hint, busy))
+                    session.out.send(wire.any_frame(count, hint, busy))
             case cmd.Cancel(peer, first, count):
                 if (session := self.links.get(peer)) is not None:
-                    session.send(wire.plain_frame(Kind.CANCEL, first, count))
+                    session.out.send(wire.plain_frame(Kind.CANCEL, first, count))
             case cmd.LeavePeer(peer, kind):
                 if (session := self.links.get(peer)) is not None:
                     self._trouble(session.peer, kind)
@@ -240,10 +240,10 @@ class Meeting:
                 start, end = self.layout.span(item.first, item.count)
                 if item.by_choice and self._node.now() < self._digests_new_until:
                     digests = self._blob.digests[32 * item.first : 32 * (item.first + item.count)]
-                    session.send(wire.digests_frame(item.first, bytes(digests)))
+                    session.out.send(wire.digests_frame(item.first, bytes(digests)))
                 session.send_run(item.first, item.count, chosen=item.by_choice)
                 return end - start
-            session.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
+            session.out.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
         return 0
 
     def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:

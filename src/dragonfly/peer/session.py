@@ -1,12 +1,11 @@
-"""One connection to one neighbour about one task: frames in, frames out, bytes past the interpreter.
+"""One connection to one neighbour about one task: frames and pieces in, bytes past the interpreter.
 
 Runs in the event loop on a raw non-blocking socket, since a stream API would copy every
 piece once more. A body is received straight into the piece's buffer, checked, and written
 with one `pwrite`; only what is right reaches the disk, so two neighbours may race for a
 piece without one's bad bytes landing on the other's good ones. `SO_RCVLOWAT` keeps the
 loop asleep until a whole body (or a large part) is in the kernel. Long runs are received by
-threads (`peer.bulk`). Pieces leave by `sendfile`; `TCP_NOTSENT_LOWAT` keeps what waits in
-user space, where it can still be cancelled.
+threads (`peer.bulk`). What leaves has a place of its own (`peer.outbox`).
 """
 
 from __future__ import annotations
@@ -15,32 +14,26 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import os
 import socket
 import struct
 import termios
-from collections import deque
 from typing import Protocol, assert_never
 
 from dragonfly.core import bitmap
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.errors import DragonflyError, PeerError
 from dragonfly.peer.bulk import BulkPool, BulkRun, Dry, Ended, Offer, Received, Told, check_data
+from dragonfly.peer.outbox import Outbox
 from dragonfly.store.blob import Blob
 from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
 
 __all__ = ["PeerSession", "SessionOwner"]
 
-_TCP_NOTSENT_LOWAT = 25
 _SO_RCVLOWAT = getattr(socket, "SO_RCVLOWAT", 18)
 _LOWAT_MOST = 128 * 1024
 _LOWAT_BULK = 256 * 1024
-_QUEUE_SLOW = 16 * 1024
-_QUEUE_FAST = 2 * 1024 * 1024
 _READS_PER_WAKE = 64
-_NEWS = b""
-"""Where an announcement leaves; what it says is found then."""
 
 
 class SessionOwner(Protocol):
@@ -73,19 +66,6 @@ class SessionOwner(Protocol):
     def session_closed(self, session: PeerSession, error: Exception | None) -> None: ...
 
 
-class _Outgoing:
-    """A run on its way out: what is left of its header, and of its place in the file."""
-
-    __slots__ = ("begun", "header", "left", "offset", "size")
-
-    def __init__(self, header: bytes, offset: int, size: int) -> None:
-        self.header = memoryview(header)
-        self.offset = offset
-        self.left = size
-        self.size = size
-        self.begun = False
-
-
 class PeerSession:
     """`peer` is the neighbour's id; a further connection to the same one has `lane` > 0."""
 
@@ -110,12 +90,9 @@ class PeerSession:
         self.dialled = dialled
         self.name = peer if lane == 0 else f"{peer}#{lane}"
         self.has = 0
-        self.told = 0
-        """The pieces that the other side knows us to have."""
         self.closed = False
         self.received = 0
         """Bytes taken from the socket in bodies, but for what a bulk run has not told yet."""
-        self.sent = 0
         self._sock = sock
         self._fd = sock.fileno()
         self._loop = asyncio.get_running_loop()
@@ -133,16 +110,8 @@ class PeerSession:
         self._piece = 0
         self._buffer: bytearray | None = None
         self._lowat = 1
-        self._control: deque[bytes | memoryview] = deque()
-        self._mine = 0
-        self._news_wait = False
-        self._file: _Outgoing | None = None
-        self._writing = False
-        self._in_write = False
-        self._sends_soon = False
-        self._queue_fast = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _QUEUE_SLOW)
+        self.out = Outbox(sock, blob, sent=self._run_sent, failed=self.close)
         self._loop.add_reader(self._fd, self._readable)
 
     def __repr__(self) -> str:
@@ -337,104 +306,16 @@ class PeerSession:
         run = self._bulk_run
         return self.received + waiting + (run.taken - self._bulk_told if run is not None else 0)
 
-    # ---------------------------------------------------------------- sending
-
-    def announce(self, mine: int) -> None:
-        """Tell what is new in the bitmap `mine`, in one frame: while a run is leaving, later news join what waits."""
-        self._mine = mine
-        if not self._news_wait:
-            self._news_wait = True
-            self.send(_NEWS)
-
-    def _news_frame(self) -> bytes:
-        news, first = self._mine & ~self.told, not self.told
-        self.told |= self._mine
-        self._news_wait = False
-        return wire.has_frame(news) if first else wire.have_frame(news)
-
-    def send(self, frame: bytes) -> None:
-        """Send a control frame, before any run that has not begun."""
-        if self.closed:
-            return
-        self._control.append(frame)
-        if not self._writing and not self._in_write and not self._sends_soon:
-            self._sends_soon = True
-            self._loop.call_soon(self._send_soon)
-
-    def _send_soon(self) -> None:
-        """What was said in one go of the loop leaves together, and no caller is re-entered."""
-        self._sends_soon = False
-        if not self.closed and not self._writing and not self._in_write:
-            if len(self._control) > 1 and (self._file is None or not self._file.begun):
-                self._control = deque([b"".join(frame or self._news_frame() for frame in self._control)])
-            self._writable()
-
     def send_run(self, first: int, count: int, *, chosen: bool) -> None:
         """Send a run of pieces; `owner.run_sent` follows when it has left. One at a time."""
         start, end = self._layout.span(first, count)
         size = end - start
-        fast = size >= self._bulk_from
-        if fast != self._queue_fast:
-            self._queue_fast = fast
-            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _QUEUE_FAST if fast else _QUEUE_SLOW)
-        self._file = _Outgoing(wire.data_header(first, count, size, chosen=chosen), start, size)
-        if not self._writing and not self._in_write:
-            self._writable()
+        self.out.send_run(
+            wire.data_header(first, count, size, chosen=chosen), start, size, fast=size >= self._bulk_from
+        )
 
-    @property
-    def sending(self) -> bool:
-        return self._file is not None
-
-    def _writable(self) -> None:
-        self._in_write = True
-        try:
-            while not self.closed:
-                if self._file is None or not self._file.begun:
-                    self._send_control()
-                if self._file is None:
-                    break
-                self._send_file(self._file)
-        except (BlockingIOError, InterruptedError):
-            self._set_writing(True)
-        except (OSError, DragonflyError) as error:
-            self.close(error)
-        else:
-            self._set_writing(False)
-        finally:
-            self._in_write = False
-
-    def _set_writing(self, wanted: bool) -> None:
-        if wanted != self._writing and not self.closed:
-            self._writing = wanted
-            if wanted:
-                self._loop.add_writer(self._fd, self._writable)
-            else:
-                self._loop.remove_writer(self._fd)
-
-    def _send_control(self) -> None:
-        while self._control:
-            frame = self._control[0] = self._control[0] or self._news_frame()
-            count = self._sock.send(frame)
-            if count < len(frame):
-                self._control[0] = memoryview(frame)[count:]
-            else:
-                self._control.popleft()
-
-    def _send_file(self, file: _Outgoing) -> None:
-        """Header and body; once it has begun, nothing may come between."""
-        while file.header:
-            file.begun = True
-            count = self._sock.send(file.header, socket.MSG_MORE)
-            file.header = file.header[count:]
-        while file.left:
-            count = os.sendfile(self._fd, self._blob.fileno(), file.offset, file.left)
-            if count == 0:
-                raise PeerError("the stored piece is shorter than it should be", subject=str(self._blob.path))
-            file.offset += count
-            file.left -= count
-            self.sent += count
-        self._file = None
-        self.owner.run_sent(self, file.size)
+    def _run_sent(self, size: int) -> None:
+        self.owner.run_sent(self, size)
 
     # ---------------------------------------------------------------- the end
 
@@ -443,10 +324,7 @@ class PeerSession:
         if self.closed:
             return
         self.closed = True
-        self._control.clear()
-        self._file = None
-        if self._writing:
-            self._loop.remove_writer(self._fd)
+        self.out.close()
         if self._bulk_run is None or self._bulk_waits:
             self._loop.remove_reader(self._fd)
             self._bulk_run = None

@@ -80,9 +80,9 @@ class UploadSlots:
                     return
                 session = self._ready.popleft()
                 self._queued.discard(session)
-                if session.closed or session.sending:
+                if session.closed or session.out.busy:
                     continue
-                self._active[session] = session.sent
+                self._active[session] = session.out.moved
                 size = self._starts[session](session)
                 if size:
                     self._limit.take(size, now)
@@ -100,10 +100,10 @@ class UploadSlots:
     def _check(self) -> None:
         """Take the slot from sessions that have not moved since the last look."""
         self._timer = None
-        for session, sent in list(self._active.items()):
-            if session.sent == sent:
+        for session, moved in list(self._active.items()):
+            if session.out.moved == moved:
                 del self._active[session]
                 self._stuck.add(session)
             else:
-                self._active[session] = session.sent
+                self._active[session] = session.out.moved
         self._pump()

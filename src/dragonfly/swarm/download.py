@@ -361,9 +361,9 @@ class Download:
         if move is None:
             return
         if move.loser is not None:
-            self.pieces.release(move.loser, move.index)
-            self._out.append(Cancel(move.loser, move.index, 1))
-        self._fetch(parent, move.index, 1, now)
+            self.pieces.release(move.loser, move.piece)
+            self._out.append(Cancel(move.loser, move.piece, 1))
+        self._fetch(parent, move.piece, 1, now)
 
     def _ask_source(self, now: float) -> None:
         self._out.extend(AskSource(first, count) for first, count in self.source.reads(self._head, now))

@@ -20,9 +20,9 @@ __all__ = ["Endgame", "Move"]
 
 
 class Move(NamedTuple):
-    """Ask for the piece `index`; `loser`, if any, is to leave it."""
+    """Ask for `piece`; `loser`, if any, is to leave it."""
 
-    index: int
+    piece: int
     loser: str | None = None
 
 
@@ -31,7 +31,7 @@ class _Late(NamedTuple):
 
     wait: float
     asked_at: float
-    index: int
+    piece: int
     owner: str
 
 
@@ -65,14 +65,14 @@ class Endgame:
         if late is None:
             return None
         mine = self._seconds_to_bring(parent, pieces.owed(parent.id) + 1, now)
-        if late.owner != SOURCE and late.index not in self._moved and late.wait > 2 * mine:
+        if late.owner != SOURCE and late.piece not in self._moved and late.wait > 2 * mine:
             owed = pieces.owed(late.owner)
             begins_in = late.wait * (owed - 1) / owed
             if begins_in > max(self._settings.endgame_s, usual_s / 2):
-                self._moved.add(late.index)
-                return Move(late.index, late.owner)
+                self._moved.add(late.piece)
+                return Move(late.piece, late.owner)
         if now - late.asked_at >= max(self._settings.endgame_s, 2 * mine, 2 * usual_s):
-            return Move(late.index)
+            return Move(late.piece)
         return None
 
     def _late(self, pool: int, parent: Parent, now: float) -> list[_Late]:

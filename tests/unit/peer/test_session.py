@@ -98,19 +98,19 @@ def test_what_is_new_while_a_run_leaves_is_told_in_one_frame(blob: Blob) -> None
             owner, ours, "them", seed=False, dialled=False, layout=LAYOUT, blob=blob, bulk=pool, bulk_from=1 << 30
         )
         with contextlib.closing(pool), theirs:
-            session.announce(0b0001)
+            session.out.announce(0b0001)
             ((head, payload),) = await frames(theirs, 1)
             assert (head.kind, bitmap.from_bytes(payload, LAYOUT.count)) == (Kind.HAS, 0b0001)
             session.send_run(0, 2, chosen=False)
-            assert session.sending, "it should not fit into the kernel's buffers"
-            session.announce(0b0011)
-            session.send(wire.plain_frame(Kind.REQUEST, 3, 1))
-            session.announce(0b0111)
+            assert session.out.busy, "it should not fit into the kernel's buffers"
+            session.out.announce(0b0011)
+            session.out.send(wire.plain_frame(Kind.REQUEST, 3, 1))
+            session.out.announce(0b0111)
             (run, body), (news, runs), (request, _) = await frames(theirs, 3)
             assert (run.kind, body) == (Kind.DATA, BODY[: 2 * PIECE])
             assert (news.kind, wire.parse_runs(runs, LAYOUT.count)) == (Kind.HAVE, 0b0110)
             assert (request.kind, request.first) == (Kind.REQUEST, 3)
-            assert session.told == 0b0111
+            assert session.out.told == 0b0111
             assert owner.left == 2 * PIECE
             session.close()
             assert owner.closed == [None]
