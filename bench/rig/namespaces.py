@@ -73,7 +73,10 @@ def sysctl(leaf: str, value: str, *, must: bool = True) -> None:
 
 def pids_in(namespaces: list[str]) -> list[int]:
     """Processes, this one excepted, that live in one of these namespaces."""
-    inodes = {os.stat(_DIRECTORY / name).st_ino for name in namespaces}
+    inodes = set()
+    for name in namespaces:
+        with contextlib.suppress(FileNotFoundError):  # its rig has just ended by itself
+            inodes.add(os.stat(_DIRECTORY / name).st_ino)
     found = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit() and int(entry.name) != os.getpid():
