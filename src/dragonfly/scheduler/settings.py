@@ -29,7 +29,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="peers of a zone that are linked to the seed or to other zones", ge=1)
     ] = 2
     digest_every_s: Annotated[Duration, Meta(description="shortest time between two digest messages")] = 0.05
-    digest_peers_per_s: Annotated[int, Meta(description="digest messages sent in a second at most", ge=1)] = 1000
+    digest_peers_per_s: Annotated[int, Meta(description="digest messages sent in a second at most", ge=1)] = 2000
     report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0
     reports_per_s: Annotated[int, Meta(description="reports of all daemons together in a second", ge=1)] = 1000
     revalidate_after_s: Annotated[
