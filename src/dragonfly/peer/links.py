@@ -55,9 +55,7 @@ class Links:
 
     def tell(self, session: PeerSession) -> None:
         """Bring `session` up to date on what we have."""
-        have = self._have()
-        if have & ~session.out.told:
-            session.out.announce(have)
+        session.out.announce(self._have())
 
     def news(self) -> None:
         """There is a new piece: it is announced when the rhythm says so."""
@@ -77,7 +75,7 @@ class Links:
         have = self._have()
         for session in list(self.sessions.values()):
             # Seeds hear of it with the next request for a piece of their choice; who has all needs nothing.
-            if session.lane or session.seed or session.has == self._full or session.out.told == have:
+            if session.lane or session.seed or session.has == self._full:
                 continue
             session.out.announce(have)
 

@@ -70,9 +70,9 @@ class Outbox:
     # ---------------------------------------------------------------- what to send
 
     def announce(self, mine: int) -> None:
-        """Tell what is new in the bitmap `mine`."""
+        """Tell what is new in the bitmap `mine`, if anything."""
         self._mine = mine
-        if not self._news_wait:
+        if mine & ~self.told and not self._news_wait:
             self._news_wait = True
             self.send(_NEWS)
 
