@@ -35,10 +35,11 @@ CONDITIONS: dict[str, dict[str, float]] = {
     "slow-10%": {"slow_share": 0.1},
     "killed-10%": {"killed_share": 0.1},
     "corrupt-1%": {"corrupt_share": 0.01},
+    "two-zones": {"narrow_copies": 2},
 }
 
-_HEADS = ["conditions", "peers", "pieces", "T* s", "last s", "efficiency", "P99/P50", "source ×F", "seed ×F"]
-_HEADS += ["in vain ×F", "frames/peer/s", "took s"]
+_HEADS = ["conditions", "peers", "pieces", "T* s", "last s", "efficiency", "P99/P50", "source ×F"]
+_HEADS += ["seed ×F", "narrow ×F", "in vain ×F", "frames/peer/s", "took s"]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -102,8 +103,8 @@ def show(name: str, outcome: Outcome, took: float) -> None:
     o = outcome
     ratio = o.p99_s / o.p50_s if o.p50_s else 0.0
     cells = [name, str(o.peers), str(o.pieces), f"{o.bound_s:.1f}", f"{o.last_s:.1f}", f"{o.efficiency:.3f}"]
-    cells += [f"{ratio:.3f}", f"{o.source_copies:.2f}", f"{o.seed_copies:.1f}", f"{o.wasted_copies:.3f}"]
-    cells += [f"{o.frames_per_peer_s:.0f}", f"{took:.1f}"]
+    cells += [f"{ratio:.3f}", f"{o.source_copies:.2f}", f"{o.seed_copies:.1f}", f"{o.narrow_copies:.2f}"]
+    cells += [f"{o.wasted_copies:.3f}", f"{o.frames_per_peer_s:.0f}", f"{took:.1f}"]
     print("| " + " | ".join(cells) + " |", flush=True)
 
 

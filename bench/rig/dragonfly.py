@@ -41,6 +41,8 @@ class Dragonfly(System):
             "--advertise",
             ip("s1"),
         ]
+        if scenario.narrow_mbit:
+            argv += ["--zone", f"zone{job.rig.hosts.zone('s1')}"]
         if scenario.seed_rate:
             argv += ["--upload-limit", str(scenario.seed_rate)]
         self._supernode = job.start("s1", argv + self.options.get("supernode_args", "").split())

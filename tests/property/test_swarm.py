@@ -16,7 +16,7 @@ from dragonfly.swarm.download import Download, State
 from dragonfly.swarm.settings import SwarmSettings
 
 PIECES = 12
-PEERS = ("a", "b", "seed")
+PEERS = ("a", "b", "far", "seed")
 peers = st.sampled_from(PEERS)
 pieces = st.integers(0, PIECES - 1)
 sets = st.integers(0, bitmap.full(PIECES))
@@ -41,6 +41,7 @@ class PullMachine(RuleBasedStateMachine):
                     for index in range(first, first + count):
                         assert self.announced.get(peer, 0) >> index & 1, "asked for what was never announced"
                         assert self.known >> index & 1, "asked for what can't be verified"
+                        assert peer != "far" or not self.download.parents.near >> index & 1, "it need not cross"
                         self.outstanding.add((peer, index))
                 case cmd.FetchAny(peer, count, _, busy):
                     assert peer == "seed"
@@ -61,7 +62,7 @@ class PullMachine(RuleBasedStateMachine):
     def up(self, peer: str) -> None:
         self.announced[peer] = 0
         self.outstanding = {(p, i) for p, i in self.outstanding if p != peer}
-        self.tell(ev.NeighbourUp(peer, peer == "seed"))
+        self.tell(ev.NeighbourUp(peer, peer == "seed", peer == "far"))
 
     @rule(peer=peers)
     def down(self, peer: str) -> None:
@@ -127,7 +128,7 @@ class PullMachine(RuleBasedStateMachine):
 
     @invariant()
     def rarity_counts_what_neighbours_have(self) -> None:
-        held = [parent.has for parent in self.download.parents if not parent.seed]
+        held = [parent.has for parent in self.download.parents if parent.id in "ab"]
         for index in range(PIECES):
             copies = sum(has >> index & 1 for has in held)
             assert self.download.parents.copies[index] == copies

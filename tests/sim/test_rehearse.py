@@ -66,6 +66,21 @@ def test_the_others_end_near_the_bound_when(crowd: Crowd, least: float) -> None:
     assert outcome.efficiency > least
 
 
+def test_a_narrow_link_between_zones_carries_each_piece_about_once() -> None:
+    outcome = rehearse(Crowd(peers=50, size=10_000_000, narrow_copies=2))
+    assert outcome.finished == 50
+    assert outcome.efficiency > 0.9
+    assert 1.0 <= outcome.narrow_copies < 1.1
+
+
+def test_zones_help_each_other_where_the_seed_is_slow() -> None:
+    """Its link carries the file into both zones in twice T*; peers of one zone get it there from the other."""
+    outcome = rehearse(Crowd(peers=50, size=10_000_000, narrow_copies=2, seed_copies=1))
+    assert outcome.finished == 50
+    assert outcome.source_copies < 1.1
+    assert outcome.narrow_copies < 1.5
+
+
 def test_peers_read_the_source_when_the_seed_is_too_slow() -> None:
     crowd = Crowd(peers=3, size=2_000_000, seed_rate=20_000)
     outcome = rehearse(crowd, WorldSettings(swarm=SwarmSettings(source_after_s=1.0)))

@@ -78,6 +78,7 @@ class PeerAddress(msgspec.Struct, frozen=True):
     address: str
     port: _Port
     seed: bool = False
+    zone: _Name = ""
 
 
 class BytesBy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -264,7 +264,7 @@ class Engine:
             return status, reason, None
         meeting = run.meeting
         self._idle_since.pop(run, None)
-        return 101, reason, lambda sock: meeting.accept(sock, admission.peer, admission.lane)
+        return 101, reason, lambda sock: meeting.accept(sock, admission.peer, admission.lane, admission.zone)
 
     def revive(self, key: TaskKey) -> TaskRun | None:
         """A task that lies complete on disk, for a neighbour that asks for it."""

@@ -2,7 +2,7 @@
 
     GET /v1/tasks/KEY/session?version=V HTTP/1.1
     Upgrade: dragonfly-swarm/1
-    Dragonfly-Peer: <id> ; Dragonfly-Lane: <n>
+    Dragonfly-Peer: <id> ; Dragonfly-Lane: <n> ; Dragonfly-Zone: <name, where there is one>
     Authorization: Bearer <ticket>
 
 The head is peeked and then taken exactly, so that the bytes after it, frames, stay in the
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from typing import NamedTuple
+from urllib.parse import quote
 
 import h11
 
@@ -102,7 +103,7 @@ def answer(status: int, reason: str, body: bytes = b"", kind: str = "text/plain;
 
 
 async def dial(
-    address: str, port: int, target: str, *, peer: str, ticket: str, lane: int, timeout: float
+    address: str, port: int, target: str, *, peer: str, zone: str = "", ticket: str, lane: int, timeout: float
 ) -> socket.socket:
     """Open a session with a neighbour. PeerError where it can't be reached in `timeout` seconds or declines;
     the error's `subject` is the status it gave."""
@@ -124,6 +125,7 @@ async def dial(
                     ("Upgrade", UPGRADE),
                     ("Dragonfly-Peer", peer),
                     ("Dragonfly-Lane", str(lane)),
+                    *([("Dragonfly-Zone", quote(zone))] if zone else []),
                     ("Authorization", f"Bearer {ticket or '-'}"),  # a header value can't be empty
                 ],
             )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from dragonfly.core import bitmap
 from dragonfly.core.messages import Neighbours, PeerAddress, TaskInfo, TroubleKind
 from dragonfly.core.pieces import PieceLayout
+from dragonfly.core.zones import is_far
 from dragonfly.errors import CapacityError, PeerError
 from dragonfly.peer.handshake import dial
 from dragonfly.peer.links import Links
@@ -97,6 +98,7 @@ class Meeting:
                 address.port,
                 f"/v1/tasks/{self.info.key}/session?version={self.info.version}",
                 peer=self._node.host.id,
+                zone=self._node.host.zone,
                 ticket=self.info.ticket,
                 lane=lane,
                 timeout=self._node.settings.dial_timeout_s,
@@ -112,7 +114,7 @@ class Meeting:
         if lane == 0 and address.id in self.links.sessions:
             sock.close()
             return
-        self._meet(sock, address.id, lane=lane, seed=address.seed, dialled=True)
+        self._meet(sock, address.id, address.zone, lane=lane, seed=address.seed, dialled=True)
 
     def admit(self, peer: str, lane: int, version: str, ticket: str) -> tuple[int, str]:
         """Whether a caller may have a session: HTTP status and reason."""
@@ -130,12 +132,12 @@ class Meeting:
             return 409, "Already Connected"
         return 101, "Switching Protocols"
 
-    def accept(self, sock: socket.socket, peer: str, lane: int) -> None:
+    def accept(self, sock: socket.socket, peer: str, lane: int, zone: str) -> None:
         """A caller that was let in; its answer has been sent. Who it is, it says itself: no seed is believed."""
-        self._meet(sock, peer, lane=lane, seed=False, dialled=False)
+        self._meet(sock, peer, zone, lane=lane, seed=False, dialled=False)
 
-    def _meet(self, sock: socket.socket, peer: str, *, lane: int, seed: bool, dialled: bool) -> None:
-        settings = self._node.settings
+    def _meet(self, sock: socket.socket, peer: str, zone: str, *, lane: int, seed: bool, dialled: bool) -> None:
+        settings, here = self._node.settings, self._node.host.zone
         session = PeerSession(
             self,
             sock,
@@ -149,9 +151,11 @@ class Meeting:
             bulk_from=settings.bulk_from,
         )
         self.links.add(session)
+        if is_far(zone, here):
+            self.uploads.child_in(session.name, zone)
         if lane and not dialled:
             return  # a lane that the other side opened only takes pieces from us
-        self._feed(ev.NeighbourUp(session.name, seed))
+        self._feed(ev.NeighbourUp(session.name, seed, is_far(here, zone)))
         if lane == 0:
             self.links.tell(session)
         elif (main := self.links.get(peer)) is not None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from dragonfly.errors import PeerError
 from dragonfly.peer.handshake import Head, answer, read_head
@@ -21,7 +21,7 @@ _BACKLOG = 1024
 class Admission:
     """What a caller wants: a session about task `key`."""
 
-    __slots__ = ("key", "lane", "peer", "ticket", "version")
+    __slots__ = ("key", "lane", "peer", "ticket", "version", "zone")
 
     def __init__(self, head: Head) -> None:
         parts = urlsplit(head.target)
@@ -33,6 +33,7 @@ class Admission:
         self.key = segments[3]
         self.version = parse_qs(parts.query).get("version", [""])[0]
         self.peer = head.headers.get("dragonfly-peer", "")
+        self.zone = unquote(head.headers.get("dragonfly-zone", ""))
         self.ticket = head.headers.get("authorization", "").removeprefix("Bearer ")
         lane = head.headers.get("dragonfly-lane", "0")
         if not self.peer or len(self.peer) > 128 or "#" in self.peer or not lane.isdecimal() or len(lane) > 2:

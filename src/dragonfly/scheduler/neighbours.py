@@ -5,9 +5,9 @@ its degree among the members with the fewest links, random among equals; those w
 later dial it. Random regular graphs of small degree are expanders (Friedman 2008), so
 pieces spread in a logarithmic number of hops whatever the order of arrivals.
 
-With zones, most links stay inside; a few members of each zone, the entries, have links to
-the seed and to other zones, so each byte crosses between zones about once or twice, and
-no zone can starve.
+With zones, links stay inside. Some members of each zone are linked to the seed, which
+sends each piece into it once (`swarm.uploads`); a few, the entries, to other zones, so that
+none can starve where the seed is slow or gone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from itertools import islice
 from random import Random
 
+from dragonfly.core.messages import HostInfo
+from dragonfly.core.zones import is_far
 from dragonfly.scheduler.policies import NeighbourPolicy
 from dragonfly.scheduler.roster import Host, Member, Task
 from dragonfly.scheduler.settings import SchedulerSettings
@@ -30,6 +32,7 @@ def choose(
     member: Member,
     want: int,
     *,
+    seed: Host | None,
     settings: SchedulerSettings,
     policy: NeighbourPolicy,
     rng: Random,
@@ -60,10 +63,10 @@ def choose(
 
     near = [other for other in task.zones[me.zone].draw(draws, rng) if fits(other)]
     far: list[Member] = []
-    if len(task.zones) > 1 and (not me.zone or _is_entry(task, member, settings)):
+    if len(task.zones) > 1 and (not me.zone or (_from_elsewhere(me, seed) and _is_entry(task, member, settings))):
         drawn = task.everyone.draw(draws, rng)
         far = [other for other in drawn if other.host.info.zone != me.zone and fits(other)]
-    far_wanted = min(want, len(far), settings.far_links if near else want)
+    far_wanted = min(want, len(far), settings.far_links)
     chosen = policy.choose(member, near, want - far_wanted, rng) + policy.choose(member, far, far_wanted, rng)
     for other in chosen:
         member.links.add(other.host.info.id)
@@ -71,12 +74,20 @@ def choose(
     return [other.host for other in chosen]
 
 
+def _from_elsewhere(me: HostInfo, seed: Host | None) -> bool:
+    """Whether everything that `me`'s zone is to have must cross into it."""
+    return seed is None or is_far(me.zone, seed.info.zone)
+
+
 def links_seed(task: Task, member: Member, seed: Host, settings: SchedulerSettings) -> bool:
     """Whether `member` should have a link to the seed."""
     if len(task.seed_children) >= settings.seed_children:
         return False
     zone = member.host.info.zone
-    return not zone or zone == seed.info.zone or _is_entry(task, member, settings)
+    if not is_far(zone, seed.info.zone):
+        return True
+    there = task.zones[zone].members
+    return sum(host_id in there for host_id in task.seed_children) < settings.zone_children
 
 
 def _is_entry(task: Task, member: Member, settings: SchedulerSettings) -> bool:

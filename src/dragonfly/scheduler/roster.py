@@ -26,7 +26,7 @@ class Host:
 
     @property
     def address(self) -> PeerAddress:
-        return PeerAddress(self.info.id, self.info.address, self.info.peer_port, self.seed)
+        return PeerAddress(self.info.id, self.info.address, self.info.peer_port, self.seed, self.info.zone)
 
 
 class Member:

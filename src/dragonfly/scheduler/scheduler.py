@@ -257,9 +257,11 @@ class Scheduler:
     def _give(self, task: Task, member: Member, want: int, now: float, *, seed_too: bool = False) -> None:
         """Give `member` up to `want` more neighbours, and the seed where it should have it."""
         want = min(want, self._settings.most - len(member.links))
-        hosts = choose(task, member, want, settings=self._settings, policy=self._policy, rng=self._rng, now=now)
-        add = [host.address for host in hosts]
         seed = self.roster.seed
+        hosts = choose(
+            task, member, want, seed=seed, settings=self._settings, policy=self._policy, rng=self._rng, now=now
+        )
+        add = [host.address for host in hosts]
         me = member.host.info.id
         if seed is not None and task.info is not None and me not in task.seed_children:
             alone = not member.links

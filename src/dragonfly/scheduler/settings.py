@@ -25,9 +25,11 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="peers of a task that are linked to its seed; more would only queue there", ge=1)
     ] = 256
     far_links: Annotated[int, Meta(description="of a peer's links, how many go to other zones", ge=0)] = 1
-    zone_entries: Annotated[
-        int, Meta(description="peers of a zone that are linked to the seed or to other zones", ge=1)
-    ] = 2
+    zone_entries: Annotated[int, Meta(description="peers of a zone that are linked to other zones", ge=1)] = 2
+    zone_children: Annotated[
+        int,
+        Meta(description="peers of another zone than the seed's that are linked to it; it sends each piece once", ge=1),
+    ] = 64
     digest_every_s: Annotated[Duration, Meta(description="shortest time between two digest messages")] = 0.05
     digest_peers_per_s: Annotated[int, Meta(description="digest messages sent in a second at most", ge=1)] = 2000
     report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0

@@ -7,6 +7,7 @@ import msgspec
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.scheduler.settings import SchedulerSettings
 from dragonfly.sim.directory import Supernode
+from dragonfly.sim.links import Link
 from dragonfly.sim.node import Directory, Node
 from dragonfly.sim.report import Outcome, lower_bound, outcome
 from dragonfly.sim.source import Source
@@ -36,6 +37,8 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
     """So many vanish without a word between a fifth and three fifths of T*; they don't count."""
     corrupt_share: float = 0
     """So many serve wrong bytes; they don't count."""
+    narrow_copies: float = 0
+    """Half of the peers are in another zone, joined by a link that carries so many files in T*; 0: one zone."""
     degree: int = 8
 
     @property
@@ -63,9 +66,13 @@ def rehearse(
     directory: Directory = Supernode(world, SchedulerSettings(degree=crowd.degree))
     source = Source(world, crowd.source_rate)
     bound = crowd.bound
+    zones = ("here", "there") if crowd.narrow_copies else ("", "")
+    if crowd.narrow_copies:
+        way = Link(crowd.narrow_copies * crowd.size / bound)
+        world.narrow = {("here", "there"): way, ("", "there"): way, ("there", "here"): Link(way.rate)}
     first = Node(
         world, directory, "seed", up=crowd.seed_rate, down=crowd.source_rate, source=source, seed=True,
-        upload_limit=crowd.seed_copies * crowd.size / bound,
+        zone=zones[0], upload_limit=crowd.seed_copies * crowd.size / bound,
     )  # fmt: skip
     world.at(0.0, first.start)
     chosen = world.rng.sample(range(crowd.peers), crowd.peers)
@@ -81,7 +88,8 @@ def rehearse(
     others: list[Node] = []
     for i in range(crowd.peers):
         rate = crowd.peer_rate / 10 if i in slow else crowd.peer_rate
-        node = Node(world, directory, f"p{i}", up=rate, down=rate, source=source, corrupt=i in corrupt)
+        zone = zones[2 * i >= crowd.peers]
+        node = Node(world, directory, f"p{i}", up=rate, down=rate, source=source, corrupt=i in corrupt, zone=zone)
         arrival = crowd.arrive_over * bound * i / crowd.peers
         world.at(arrival, node.start)
         if i in killed:

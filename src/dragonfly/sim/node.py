@@ -13,6 +13,7 @@ from typing import Protocol
 
 from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
+from dragonfly.core.zones import is_far
 from dragonfly.sim.links import Link
 from dragonfly.sim.source import Source
 from dragonfly.sim.world import Transfer, World
@@ -153,7 +154,10 @@ class Node:
 
     def _open(self, other: Node) -> None:
         self.wires[other.id] = Wire(other)
-        self._happened(ev.NeighbourUp(other.id, other.seed))
+        far = is_far(self.zone, other.zone)
+        if is_far(other.zone, self.zone):
+            self.uploads.child_in(other.id, other.zone)
+        self._happened(ev.NeighbourUp(other.id, other.seed, far))
 
     def disconnect(self, peer: str) -> None:
         """Leave a neighbour; it hears of it."""
@@ -338,6 +342,8 @@ class Node:
             size = layout.size(index)
             began, left = self.up.send(size, world.now)
             wire.under_way += size
+            if (narrow := world.narrow.get((self.zone, to.zone))) is not None:
+                left = narrow.take(size, began, left)
             here = to.down.take(size, began + latency, left + latency)
             world.at(here, to.received, self, index, size, began)
         world.at(self.up.free_at, self._pump)
@@ -398,6 +404,8 @@ class Node:
 
     def source_sends(self, index: int, began: float, left: float) -> float:
         size = self.world.layout.size(index)
+        if (narrow := self.world.narrow.get(("", self.zone))) is not None:
+            left = narrow.take(size, began, left)
         here = self.down.take(size, began, left)
         self.world.at(here, self._from_source, index, size, began)
         return here

@@ -44,6 +44,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     source_copies: float
     seed_copies: float
     peer_copies: float
+    narrow_copies: float
+    """Bytes that went into the other zone, where there are two."""
     wasted_copies: float
     """Arrived, but was had already, was wrong, or came too late; per peer."""
     frames_per_peer_s: float
@@ -78,6 +80,7 @@ def outcome(world: World, seeds: Sequence[Node], counted: Sequence[Node], others
         source_copies=sum(node.from_source for node in everyone) / size,
         seed_copies=sum(seed.up.carried for seed in seeds) / size,
         peer_copies=sum(node.from_peers for node in everyone) / size,
+        narrow_copies=world.narrow["here", "there"].carried / size if world.narrow else 0.0,
         wasted_copies=max(0.0, sum(node.down.carried for node in peers) - sum(map(_useful, peers))) / size / len(peers),
         frames_per_peer_s=world.frames / max(1, len(everyone)) / world.now if world.now else 0.0,
         events=world.events,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dragonfly.core.pieces import PieceLayout
+from dragonfly.sim.links import Link
 from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Transfer", "World", "WorldSettings"]
@@ -58,6 +59,8 @@ class World:
         self.events = 0
         self.frames = 0
         """Control frames between hosts."""
+        self.narrow: dict[tuple[str, str], Link] = {}
+        """What joins two zones, by whence and whither; the source is in zone ""."""
         self.transfers: list[Transfer] | None = None
         """Set to a list to have every transfer written down."""
         self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []

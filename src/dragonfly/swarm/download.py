@@ -39,6 +39,7 @@ from dragonfly.swarm.commands import (
     Finish,
     LeavePeer,
 )
+from dragonfly.swarm.crossing import by_name
 from dragonfly.swarm.endgame import Endgame
 from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
@@ -121,7 +122,7 @@ class Download:
                 for parent in [parent for parent in self.parents if parent.has & event.pieces]:
                     self._fill(parent, now)
             case ev.NeighbourUp():
-                self._fill(self.parents.add(event.peer, event.seed, now), now)
+                self._fill(self.parents.add(event.peer, event.seed, event.far, now), now)
             case ev.NeighbourDown():
                 self._lost(event.peer, now)
             case ev.Refused():
@@ -294,9 +295,9 @@ class Download:
             if parent.seed and not parent.dry and self._ask_any(parent, count, now):
                 room -= count
                 continue
-            pool = parent.has & self.pieces.free
+            pool = self._may_ask(parent, now) & self.pieces.free
             if not pool:
-                if not parent.waiting_any:
+                if not (parent.waiting_any or parent.far):
                     self._endgame(parent, now)
                 return
             head = self._head()
@@ -306,6 +307,12 @@ class Download:
             run = extend(pool, first, count)
             self._fetch(parent, first, run, now)
             room -= run
+
+    def _may_ask(self, parent: Parent, now: float) -> int:
+        """Pieces that it has and may be asked for by name."""
+        if parent.far:
+            return by_name(parent, self.parents, self._settings.far_patience_s, now)
+        return parent.has
 
     def _depth(self, parent: Parent) -> int:
         """Requests that `parent` should have at a time. Others fill the gap between two of a slow one or a seed."""

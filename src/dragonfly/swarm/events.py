@@ -28,10 +28,11 @@ class _Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class NeighbourUp(_Event, frozen=True):
-    """A session with `peer` stands. It has nothing yet as far as we know."""
+    """A session with `peer` stands. It has nothing yet as far as we know. `far`: it is in another zone."""
 
     peer: str
     seed: bool = False
+    far: bool = False
 
 
 class NeighbourDown(_Event, frozen=True):

@@ -120,11 +120,11 @@ class Fallback:
             return self._crowd > 0 and self._swarm_begins(now)
         if self._still_since(self._swarm_at, now) >= self._settings.source_after_s:
             return False
-        return bool(self._parents.near & self._pieces.missing) or any(parent.waiting_any for parent in self._parents)
+        return self._parents.any_has(self._pieces.missing) or any(parent.waiting_any for parent in self._parents)
 
     def _swarm_begins(self, now: float) -> bool:
         """Many wait, and some have something by now; if not, a first read is followed by a pause."""
-        if self._parents.near & self._pieces.missing and now - self._bytes_at < self._settings.source_after_s:
+        if self._parents.any_has(self._pieces.missing) and now - self._bytes_at < self._settings.source_after_s:
             return True
         return self._spared_unit <= 2 and now - self._asked_at < self._settings.source_after_s / 2
 

@@ -20,6 +20,7 @@ class Parent:
     __slots__ = (
         "bad",
         "dry",
+        "far",
         "has",
         "heard_at",
         "id",
@@ -32,9 +33,11 @@ class Parent:
         "waiting_any",
     )
 
-    def __init__(self, peer: str, seed: bool, now: float) -> None:
+    def __init__(self, peer: str, seed: bool, far: bool, now: float) -> None:
         self.id = peer
         self.seed = seed
+        self.far = far
+        """In another zone: what crosses to ours should do so once."""
         self.has = 0
         self.speed = Speed(1.0)
         self.heard_at = now
@@ -55,13 +58,13 @@ class Parent:
 
 
 class Parents:
-    """All neighbours of one task, and how many of them have each piece (seeds not counted)."""
+    """All neighbours of one task, and how many of them have each piece (neither seeds nor far ones counted)."""
 
     def __init__(self, count: int) -> None:
         self._parents: dict[str, Parent] = {}
         self.copies = array("H", bytes(2 * count))
         self.near = 0
-        """Pieces that a neighbour has that is no seed."""
+        """Pieces that a neighbour of our zone has that is no seed."""
 
     def __len__(self) -> int:
         return len(self._parents)
@@ -75,9 +78,9 @@ class Parents:
     def get(self, peer: str) -> Parent | None:
         return self._parents.get(peer)
 
-    def add(self, peer: str, seed: bool, now: float) -> Parent:
+    def add(self, peer: str, seed: bool, far: bool, now: float) -> Parent:
         self.remove(peer)
-        parent = self._parents[peer] = Parent(peer, seed, now)
+        parent = self._parents[peer] = Parent(peer, seed, far, now)
         return parent
 
     def remove(self, peer: str) -> Parent | None:
@@ -97,11 +100,23 @@ class Parents:
         for peer, parent in self._parents.items():
             parent.slow = 0 < rates.get(peer, 0) < enough
 
+    def any_has(self, pieces: int) -> bool:
+        """Whether a neighbour that is no seed, near or far, has one of `pieces`."""
+        return any(parent.has & pieces for parent in self._parents.values() if not parent.seed)
+
+    def within(self) -> int:
+        """Pieces that need not cross into our zone: a neighbour there has them, be it a seed."""
+        pieces = self.near
+        for parent in self._parents.values():
+            if parent.seed and not parent.far:
+                pieces |= parent.has
+        return pieces
+
     def lost(self, parent: Parent, pieces: int) -> None:
         """`parent` has none of `pieces`."""
         gone = pieces & parent.has
         parent.has &= ~gone
-        if not parent.seed:
+        if not (parent.seed or parent.far):
             copies = self.copies
             for index in bitmap.indexes(gone):
                 copies[index] -= 1
@@ -112,7 +127,7 @@ class Parents:
         """`parent` has `pieces` too; returns those that are news."""
         new = pieces & ~parent.has
         parent.has |= new
-        if not parent.seed:
+        if not (parent.seed or parent.far):
             self.near |= new
             copies = self.copies
             for index in bitmap.indexes(new):

@@ -45,6 +45,9 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     head_patience_s: Annotated[
         Duration, Meta(description="a reader blocked so long gets its piece from the seed by name")
     ] = 1.0
+    far_patience_s: Annotated[
+        Duration, Meta(description="a seed that is silent so long has neighbours in other zones asked too")
+    ] = 1.0
     source_after_s: Annotated[
         Duration, Meta(description="with no new piece for so long the source is read directly")
     ] = 2.0

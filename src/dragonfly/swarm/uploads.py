@@ -38,9 +38,10 @@ class _Any(msgspec.Struct, gc=False):
 
 
 class _Child:
-    __slots__ = ("has", "queue")
+    __slots__ = ("has", "queue", "zone")
 
     def __init__(self) -> None:
+        self.zone = ""
         self.has = 0
         self.queue: deque[Run | _Any] = deque()
 
@@ -57,6 +58,10 @@ class Uploads:
 
     def gone(self, peer: str) -> None:
         self._children.pop(peer, None)
+
+    def child_in(self, peer: str, zone: str) -> None:
+        """`peer` is in another zone than we are."""
+        self._child(peer).zone = zone
 
     def child_has(self, peer: str, pieces: int) -> None:
         self._child(peer).has |= pieces
@@ -104,7 +109,10 @@ class Uploads:
                 item = Run(item.first, held)
             self._count_sent(item.first, item.count)
             return item
-        run = self._choose(self.have & ~item.busy & ~child.has, item.hint, item.count)
+        useful = self.have & ~item.busy & ~child.has
+        if child.zone:
+            useful &= ~self._zone_has(child.zone)
+        run = self._choose(useful, item.hint, item.count)
         if run is None:
             return Nothing(0, 0)
         if run.count < item.count:
@@ -112,6 +120,14 @@ class Uploads:
         child.has |= ((1 << run.count) - 1) << run.first
         self._count_sent(run.first, run.count)
         return run
+
+    def _zone_has(self, zone: str) -> int:
+        """What our children there have, or are being sent."""
+        pieces = 0
+        for child in self._children.values():
+            if child.zone == zone:
+                pieces |= child.has
+        return pieces
 
     def _choose(self, useful: int, hint: int, count: int) -> Run | None:
         if not useful:

@@ -58,6 +58,17 @@ async def test_three_nodes_share_a_blob_that_the_source_gave_once(world: World, 
     assert world.hub.troubles == []
 
 
+async def test_into_another_zone_a_seed_sends_each_piece_once(world: World, origin: Origin) -> None:
+    spec = spec_of(origin)
+    await world.node("seed", zone="here")
+    nodes = [await world.node(f"n{number}", zone="über dem Fluss") for number in range(4)]
+    pulls = [await node.open(spec) for node in nodes]
+    results = await asyncio.gather(*(pull.finished() for pull in pulls))
+    assert all(stored(pull) == DATA for pull in pulls)
+    crossed = sum(result.received.seed + result.received.source for result in results)
+    assert SIZE <= crossed < 1.3 * SIZE, "more only where one of them waited long"
+
+
 async def test_an_empty_content_arrives_too(world: World, origin: Origin) -> None:
     await world.node("seed")
     node = await world.node("n")

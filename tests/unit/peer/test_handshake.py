@@ -92,7 +92,7 @@ class Neighbour:
 
 
 async def dialled(port: int, timeout: float = 1.0) -> socket.socket:
-    return await dial("127.0.0.1", port, "/t", peer="me", ticket="let me in", lane=2, timeout=timeout)
+    return await dial("127.0.0.1", port, "/t", peer="me", zone="hall 3 ü", ticket="let me in", lane=2, timeout=timeout)
 
 
 async def test_a_neighbour_that_agrees() -> None:
@@ -101,7 +101,8 @@ async def test_a_neighbour_that_agrees() -> None:
         sock = await dialled(port)
         assert await asyncio.get_running_loop().sock_recv(sock, 100) == b"frame"
         sock.close()
-    for line in (b"GET /t HTTP/1.1", b"Dragonfly-Lane: 2", b"Authorization: Bearer let me in", UPGRADE.encode()):
+    zone = b"Dragonfly-Zone: hall%203%20%C3%BC"
+    for line in (b"GET /t HTTP/1.1", b"Dragonfly-Lane: 2", zone, b"Authorization: Bearer let me in", UPGRADE.encode()):
         assert line.lower() in neighbour.heard.lower()
 
 

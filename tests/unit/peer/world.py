@@ -133,7 +133,7 @@ class Hub:
 
     def address(self, name: str) -> PeerAddress:
         host, port = self.addresses.get(name, ("127.0.0.1", self.engines[name].host.peer_port))
-        return PeerAddress(name, host, port, name == "seed")
+        return PeerAddress(name, host, port, name == "seed", self.engines[name].host.zone)
 
 
 class HubTracker:
@@ -177,7 +177,13 @@ class World:
         self._stack = stack
 
     async def node(
-        self, name: str, settings: EngineSettings = SETTINGS, *, alone: bool = False, sources: Sources | None = None
+        self,
+        name: str,
+        settings: EngineSettings = SETTINGS,
+        *,
+        alone: bool = False,
+        sources: Sources | None = None,
+        zone: str = "",
     ) -> Engine:
         """An engine that lives as long as this world; `seed` is the hub's seed."""
         tracer = Tracer()
@@ -187,7 +193,7 @@ class World:
         tracker: Tracker = NoTracker() if alone else HubTracker(self.hub, name)
         store = Store(self.root / name, StoreSettings(keep_free=0))
         engine = Engine(
-            host=HostInfo(id=name, address="127.0.0.1", peer_port=0),
+            host=HostInfo(id=name, address="127.0.0.1", peer_port=0, zone=zone),
             settings=msgspec.structs.replace(settings, source_policy=policy),
             store=store,
             sources=sources or Sources(allow_file=True),

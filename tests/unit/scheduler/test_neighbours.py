@@ -52,25 +52,28 @@ def test_the_seed_has_no_more_children_than_it_is_good_for() -> None:
     assert cut_off(task_of(talk)) == []
 
 
+CHILDREN = SchedulerSettings(zone_children=2)
+
+
 def test_with_zones_most_links_stay_inside_and_few_lead_to_the_seed() -> None:
-    talk = grown()
+    talk = grown(CHILDREN)
     for zone in "abcdefghij":
         talk.members(20, zone)
     task = task_of(talk)
-    assert len(task.seed_children) <= 2 * 10
-    assert far_links(talk) <= (4 + 1) * 10, "the first of a zone, and the second"
+    assert len(task.seed_children) == 2 * 10
+    assert far_links(talk) <= 2 * 10 * CHILDREN.far_links * 2, "twice: when it comes, and when links are balanced"
     assert cut_off(task) == []
     inside = [len(member.links) for member in task.members.values()]
     assert mean(inside) >= 6, "many zones must not keep near ones from finding each other"
 
 
 def test_zones_that_fill_up_by_turns_are_linked_as_well() -> None:
-    talk = grown()
+    talk = grown(CHILDREN)
     for number in range(20):
         for zone in "abcdefghij":
             talk.members(1, zone, first=number)
     task = task_of(talk)
-    assert len(task.seed_children) <= 2 * 10
+    assert len(task.seed_children) == 2 * 10
     assert mean(len(member.links) for member in task.members.values()) >= 6
     assert cut_off(task) == []
 
@@ -79,6 +82,15 @@ def test_all_of_the_seeds_own_zone_may_be_its_children() -> None:
     talk = grown(seed_zone="a")
     talk.members(10, "a")
     assert len(task_of(talk).seed_children) == 10
+    talk.members(10, "b")
+    assert far_links(talk) <= 2 * 2 * CHILDREN.far_links, "nobody where the seed is looks for others elsewhere"
+
+
+def test_zones_share_the_seed() -> None:
+    talk = grown(SchedulerSettings(zone_children=5, seed_children=12), seed_zone="a")
+    for zone in "bcd":
+        talk.members(10, zone)
+    assert [len({f"{zone}{n}" for n in range(10)} & task_of(talk).seed_children) for zone in "bcd"] == [5, 5, 2]
 
 
 def test_those_who_remain_find_each_other_after_most_have_left() -> None:
@@ -92,7 +104,7 @@ def test_those_who_remain_find_each_other_after_most_have_left() -> None:
 
 
 def test_a_zone_whose_entries_have_left_gets_a_new_way_to_the_seed() -> None:
-    talk = grown(seed_zone="far")
+    talk = grown(CHILDREN, seed_zone="far")
     talk.members(12, "near")
     entries = sorted(task_of(talk).seed_children)
     assert len(entries) == 2
@@ -107,7 +119,7 @@ def test_a_zone_whose_entries_have_left_gets_a_new_way_to_the_seed() -> None:
 
 
 def test_one_entry_that_has_it_all_is_as_good_as_the_seed() -> None:
-    talk = grown(seed_zone="far")
+    talk = grown(CHILDREN, seed_zone="far")
     talk.members(6, "near")
     done = next(iter(set(task_of(talk).members) - task_of(talk).seed_children))
     for name in list(task_of(talk).seed_children):

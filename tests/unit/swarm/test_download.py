@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
 from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
-from dragonfly.core.pieces import PieceLayout
 from dragonfly.swarm.commands import (
     Announce,
     AskNeighbours,
@@ -35,17 +32,8 @@ from dragonfly.swarm.events import (
     SourceReadEnded,
     Tick,
 )
-from dragonfly.swarm.settings import SwarmSettings
 from dragonfly.testing.script import Script
-
-SIZE = 1000
-
-
-def script(pieces: int, *, have: int = 0, known: int | None = None, **settings: float) -> Script:
-    layout = PieceLayout(pieces * SIZE, SIZE)
-    known = bitmap.full(pieces) if known is None else known
-    numbers = SwarmSettings(**({"depth": 2, "seed_depth": 2, "min_neighbours": 1} | settings))  # type: ignore[arg-type]
-    return Script(Download(layout, numbers, Random(1), have=have, known=known))
+from unit.swarm.words import SIZE, script
 
 
 def test_a_neighbour_is_kept_at_its_depth_of_requests() -> None:

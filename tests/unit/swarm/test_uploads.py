@@ -34,6 +34,32 @@ def test_nothing_to_choose_is_said() -> None:
     assert uploads.next("a") is None
 
 
+def test_into_another_zone_each_piece_is_sent_once() -> None:
+    uploads = Uploads(4, have=0b1111)
+    for peer, zone in (("a", "east"), ("b", "east"), ("c", "west")):
+        uploads.child_in(peer, zone)
+    uploads.child_has("b", 0b0001)
+    sent = []
+    for peer in ("a", "b", "a", "b"):
+        uploads.asked_any(peer, 1, hint=0, busy=0)
+        sent.append(uploads.next(peer))
+    assert sent == [Run(1, 1, True), Run(2, 1, True), Run(3, 1, True), Nothing(0, 0)]
+    uploads.asked_any("c", 4, hint=0, busy=0)
+    assert uploads.next("c") == Run(0, 1, True), "another zone has none of it; the least sent goes first"
+    uploads.asked("b", 1, 1)
+    assert uploads.next("b") == Run(1, 1), "asked by name it is sent again"
+
+
+def test_what_only_one_who_is_gone_had_is_sent_into_its_zone_again() -> None:
+    uploads = Uploads(1, have=1)
+    for peer in "ab":
+        uploads.child_in(peer, "east")
+        uploads.asked_any(peer, 1, hint=0, busy=0)
+    assert uploads.next("a") == Run(0, 1, True)
+    uploads.gone("a")
+    assert uploads.next("b") == Run(0, 1, True)
+
+
 def test_what_is_not_here_is_refused_and_the_rest_sent() -> None:
     uploads = Uploads(4, have=0b0001)
     uploads.asked("a", 0, 2)
