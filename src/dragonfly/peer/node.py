@@ -18,6 +18,7 @@ from dragonfly.peer.slots import UploadSlots
 from dragonfly.peer.tracker import Tracker
 from dragonfly.source.registry import Sources
 from dragonfly.store.store import Store
+from dragonfly.swarm.download import Download
 from dragonfly.telemetry.trace import Tracer
 
 __all__ = ["Node"]
@@ -41,11 +42,22 @@ class Node:
     origin_limit: TokenBucket
     ticket_for: Callable[[TaskKey], str] | None = None
     """How a seed, which describes its tasks itself, knows their tickets."""
+    pulling: set[Download] = field(default_factory=set)
+    """The minds of the pulls that lack pieces; all share the node's link."""
     rng: Random = field(default_factory=Random)
 
     def throttles(self, *more: TokenBucket) -> tuple[Throttle, ...]:
         """What reads of a source keep to; `more`: the task's own limits."""
         return tuple(Throttle(bucket) for bucket in (self.download_limit, self.origin_limit, *more) if bucket.rate)
+
+    def others(self, than: Download) -> int:
+        """Neighbours of the other pulls that bring something."""
+        now, recent = self.now(), self.settings.swarm.source_after_s / 2
+        return sum(
+            len(download.parents)
+            for download in self.pulling
+            if download is not than and download.source.stalled_for(now) < recent
+        )
 
     def now(self) -> float:
         """Seconds, monotonic: the event loop's clock."""

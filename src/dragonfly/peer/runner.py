@@ -201,6 +201,7 @@ class TaskRun:
             self._all_pieces()
         else:
             self.sealing.begin()
+            self.node.pulling.add(self.download)
             self._arm()
 
     # ---------------------------------------------------------------- the loop
@@ -241,7 +242,7 @@ class TaskRun:
         if download is None or meeting is None or self.stopped:
             return
         meeting.sample()
-        self.feed(ev.Tick())
+        self.feed(ev.Tick(self.node.others(download)))
         self.meter.limited_s = download.paced_s + self.source.held_s
         stalled = download.source.stalled_for(self.node.now())
         if stalled > 2 * self.node.settings.swarm.tick_s:
@@ -387,6 +388,8 @@ class TaskRun:
     def _finish(self, error: str) -> None:
         if not self.ended.is_set():
             self.ended.set()
+            if self.download is not None:
+                self.node.pulling.discard(self.download)
             result = self.result()
             self.node.tracer.emit(
                 "pull.failed" if error else "pull.finished",

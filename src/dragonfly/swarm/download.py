@@ -111,6 +111,7 @@ class Download:
             case ev.Offered():
                 self._offered(event.peer, event.first, event.count, now)
             case ev.Tick():
+                self.source.others = event.others
                 self._tick(now)
             case ev.ReaderAt():
                 self._readers[event.reader] = event.index
@@ -318,7 +319,8 @@ class Download:
         """Requests that `parent` should have at a time. Others fill the gap between two of a slow one or a seed."""
         few = len(self.parents) <= self._settings.min_neighbours
         if few or not (parent.seed or parent.slow):
-            return self._settings.depth
+            enough = -(-self._settings.line // (len(self.parents) + self.source.others))
+            return min(self._settings.depth, enough)
         return self._settings.seed_depth if parent.seed else 1
 
     def _held(self, now: float) -> bool:

@@ -114,7 +114,9 @@ class SourceReadEnded(_Event, frozen=True):
 
 
 class Tick(_Event, frozen=True):
-    """A deadline has come."""
+    """A deadline has come. `others`: neighbours of this node's other pulls that bring something over its link."""
+
+    others: int = 0
 
 
 Event = (

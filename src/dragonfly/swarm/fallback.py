@@ -38,6 +38,8 @@ class Fallback:
         now: float,
     ) -> None:
         self.opened = False
+        self.others = 0
+        """Neighbours of this node's other pulls that bring something."""
         self.progress_at = now
         """When a piece came last, from wherever."""
         self._settings = settings
@@ -135,8 +137,14 @@ class Fallback:
 
         Before the first piece many neighbours wait for one seed: each has a time of its own
         then, longer the more they are, so that a few go to the source and rescue the others.
+        And where other pulls of this node share its link, each piece takes as much longer.
         """
-        return self._settings.source_after_s * (1 + self._lot * self._crowd)
+        return self._settings.source_after_s * (1 + self._lot * self._crowd) * self._sharers
+
+    @property
+    def _sharers(self) -> float:
+        """This node's pulls, at most so many as signs of life outweigh."""
+        return min(TRICKLE, 1 + self.others / max(1, len(self._parents)))
 
     @property
     def _crowd(self) -> int:

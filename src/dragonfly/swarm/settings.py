@@ -16,6 +16,10 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Defaults come from the swarm study and the rig; docs/performance.md has the figures."""
 
     depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 to 3 hide the round trip", ge=1)] = 3
+    line: Annotated[
+        int,
+        Meta(description="requests outstanding at all neighbours of all pulls, which are enough: more only wait", ge=1),
+    ] = 32
     seed_depth: Annotated[
         int,
         Meta(

@@ -78,6 +78,16 @@ async def test_an_empty_content_arrives_too(world: World, origin: Origin) -> Non
             assert await pull.available(0) == 0
 
 
+async def test_what_is_being_pulled_is_known_until_it_ends(world: World, origin: Origin) -> None:
+    await world.node("seed")
+    node = await world.node("n")
+    pulls = [await node.open(spec_of(origin, some_bytes(500_000, seed), f"/{seed}")) for seed in (1, 2)]
+    await eventually(lambda: all(run.download is not None for run in node.runs()))
+    assert node.node.pulling <= {run.download for run in node.runs()}
+    await asyncio.gather(*(pull.finished() for pull in pulls))
+    assert node.node.pulling == set()
+
+
 async def test_many_readers_of_one_node_are_one_pull(world: World, origin: Origin) -> None:
     spec = spec_of(origin)
     node = await world.node("n", alone=True)

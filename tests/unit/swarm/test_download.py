@@ -45,6 +45,25 @@ def test_a_neighbour_is_kept_at_its_depth_of_requests() -> None:
     assert [type(command) for command in talk.rest()] == [Fetch, Announce]
 
 
+def asked_of(talk: Script, peers: str) -> list[int]:
+    """How many requests each of `peers` is owed, when all of them have everything."""
+    for peer in peers:
+        talk >> NeighbourUp(peer) >> PeerHas(peer, bitmap.full(100))
+    owners = [command.peer for command in talk.rest() if isinstance(command, Fetch)]
+    return [owners.count(peer) for peer in peers]
+
+
+def test_with_many_neighbours_fewer_requests_wait_at_each() -> None:
+    assert asked_of(script(100, depth=3, line=8), "abcd") == [3, 3, 3, 2]
+
+
+def test_pulls_of_one_node_share_the_line_of_requests() -> None:
+    alone, beside = script(100, depth=3, line=8), script(100, depth=3, line=8)
+    beside >> Tick(others=20)
+    assert asked_of(alone, "ab") == [3, 3]
+    assert asked_of(beside, "ab") == [1, 1]
+
+
 def test_the_readers_next_piece_goes_first() -> None:
     talk = script(8, depth=1)
     talk >> ReaderAt(1, 5) >> NeighbourUp("a") >> PeerHas("a", 0xFF) << Fetch("a", 5, 1)
@@ -274,6 +293,16 @@ def test_before_the_first_piece_one_of_many_neighbours_has_more_patience() -> No
     crowd.rest()
     crowd >> PieceVerified(0, "a")
     assert crowd.mind.source.patience() == 2.0
+
+
+def test_beside_other_pulls_that_bring_something_each_has_more_patience() -> None:
+    talk = script(10, min_neighbours=3, source_after_s=2.0)
+    talk >> NeighbourUp("a") >> NeighbourUp("b") >> Tick(others=2)
+    assert talk.mind.source.patience() == 4.0
+    talk >> Tick(others=1000)
+    assert talk.mind.source.patience() == 10.0, "not for ever"
+    talk >> Tick()
+    assert talk.mind.source.patience() == 2.0
 
 
 def test_the_source_is_left_in_peace_while_neighbours_begin_to_have_pieces() -> None:
