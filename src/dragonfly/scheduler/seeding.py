@@ -24,6 +24,9 @@ from dragonfly.scheduler.settings import SchedulerSettings
 
 __all__ = ["Seeding"]
 
+_RIPE = 8
+"""Digests of an eighth of the time since the first are worth a message; peers have the others to go on with."""
+
 
 class Seeding:
     """Knows tasks only as they are given to it; `say` takes what is decided."""
@@ -105,8 +108,9 @@ class Seeding:
             task.described_at = now
             self.publish(task, sealed=True)
         elif task.fresh and task.publish_at == math.inf:
-            wait = len(task.members) / self._settings.digest_peers_per_s
-            task.publish_at = now + max(self._settings.digest_every_s, min(5.0, wait))
+            shortest = len(task.members) / self._settings.digest_peers_per_s
+            ripe = min((now - task.described_at) / _RIPE, _RIPE * shortest)
+            task.publish_at = now + max(self._settings.digest_every_s, min(5.0, max(shortest, ripe)))
 
     def publish(self, task: Task, *, sealed: bool = False) -> None:
         """Tell the members that still pull the digests that came since the last time."""

@@ -236,6 +236,7 @@ class Download:
             parent.speed.add(total - parent.total, now)
             parent.total = total
             parent.heard_at = now
+            parent.span = self._span(parent, now)
             self.source.bytes_came(now)
             if parent.suspect:
                 parent.suspect = False
@@ -287,9 +288,9 @@ class Download:
 
     def _fill(self, parent: Parent, now: float) -> None:
         """Bring `parent` up to its depth of requests."""
-        if self.state is State.DONE or parent.suspect or parent.id not in self.parents or self._held(now):
+        if self.state is State.DONE or parent.suspect or parent.id not in self.parents:
             return
-        span = self._span(parent, now)
+        span = parent.span
         room = self._depth(parent) * span - self.pieces.owed(parent.id) - parent.waiting_any
         while room > 0 and not self._held(now):
             count = min(span, room)
@@ -317,11 +318,10 @@ class Download:
 
     def _depth(self, parent: Parent) -> int:
         """Requests that `parent` should have at a time. Others fill the gap between two of a slow one or a seed."""
-        few = len(self.parents) <= self._settings.min_neighbours
-        if few or not (parent.seed or parent.slow):
-            enough = -(-self._settings.line // (len(self.parents) + self.source.others))
-            return min(self._settings.depth, enough)
-        return self._settings.seed_depth if parent.seed else 1
+        settings, neighbours = self._settings, len(self.parents)
+        if neighbours > settings.min_neighbours and (parent.seed or parent.slow):
+            return settings.seed_depth if parent.seed else 1
+        return min(settings.depth, -(-settings.line // (neighbours + self.source.others)))
 
     def _held(self, now: float) -> bool:
         """A limit of bytes/s lets nothing be asked for now; the next tick comes when it does."""
@@ -380,7 +380,7 @@ class Download:
     # ---------------------------------------------------------------- time
 
     def _tick(self, now: float) -> None:
-        self._next_tick = now + self._settings.tick_s
+        self._next_tick = now + self._settings.tick_s * min(2.0, max(1.0, self._usual_s))
         self._paced_until = 0.0
         if self.state is State.DONE:
             return

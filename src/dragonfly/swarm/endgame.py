@@ -58,8 +58,7 @@ class Endgame:
         cancelled, but what is under way in the network comes all the same.
         """
         pieces = self._pieces
-        pool = parent.has & pieces.missing & pieces.known
-        if pieces.free or not pool:
+        if pieces.free or not (pool := parent.has & pieces.missing & pieces.known):
             return None
         late = max(self._late(pool, parent, now), default=None)
         if late is None:

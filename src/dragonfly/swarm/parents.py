@@ -26,6 +26,7 @@ class Parent:
         "id",
         "seed",
         "slow",
+        "span",
         "speed",
         "suspect",
         "told_at",
@@ -49,6 +50,8 @@ class Parent:
         self.dry = False
         """It had nothing to choose for us when it was asked last."""
         self.suspect = False
+        self.span = 1
+        """Pieces in a request to it."""
         self.slow = False
         """Much slower than the others: it is owed no queue, which would only be waited for."""
 

@@ -62,4 +62,6 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     announce_most_s: Annotated[
         Duration, Meta(description="… and no later than this, while waiting for a batch (`swarm.announcing`)")
     ] = 0.5
-    tick_s: Annotated[Duration, Meta(description="how often late neighbours are looked for")] = 0.25
+    tick_s: Annotated[
+        Duration, Meta(description="how often late neighbours are looked for; half as often where pieces take seconds")
+    ] = 0.25

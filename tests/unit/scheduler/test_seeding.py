@@ -21,6 +21,16 @@ def talk() -> Talk:
 # ---------------------------------------------------------------- digests
 
 
+@pytest.mark.parametrize(("members", "age", "wait"), [(2, 8.0, 0.05), (40, 0.1, 0.05), (40, 0.8, 0.1), (40, 8.0, 0.16)])
+def test_digests_go_out_less_often_once_peers_have_others_to_go_on_with(members: int, age: float, wait: float) -> None:
+    """At first at once; later what an eighth of the time has brought, but not too late for few members."""
+    talk = Talk()
+    talk.members(members)
+    talk.says("seed", described(sealed=False)).rest()
+    talk.after(age).says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS[:32]))
+    assert talk.mind.roster.tasks[KEY].publish_at == pytest.approx(talk.now + wait)
+
+
 def test_digests_go_out_in_batches_to_those_who_pull(talk: Talk) -> None:
     talk.hello("a", "b").pulls("a").pulls("b")
     talk.says("seed", described(sealed=False))
