@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dragonfly.core import bitmap
 from dragonfly.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["PIECE_DIGEST_BYTES", "Digest", "piece_digest"]
+__all__ = ["NO_DIGEST", "PIECE_DIGEST_BYTES", "Digest", "known_digests", "piece_digest"]
 
 PIECE_DIGEST_BYTES = 32
+NO_DIGEST = bytes(PIECE_DIGEST_BYTES)
+"""In a list of pieces' digests: not known yet."""
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _FORM = re.compile(r"(?P<algorithm>[a-z0-9]+(?:[+._-][a-z0-9]+)*):(?P<hex>[0-9a-f]+)")
 
@@ -59,3 +62,12 @@ class Digest(msgspec.Struct, frozen=True, order=True):
 def piece_digest(data: Buffer) -> bytes:
     """SHA-256 of one piece: 32 raw bytes."""
     return hashlib.sha256(data).digest()
+
+
+def known_digests(digests: bytes | bytearray, first: int = 0) -> int:
+    """The pieces (a bitmap) whose digests are in the list, which begins with that of piece `first`."""
+    size = PIECE_DIGEST_BYTES
+    count = len(digests) // size
+    return bitmap.from_indexes(
+        first + index for index in range(count) if digests[size * index : size * (index + 1)] != NO_DIGEST
+    )

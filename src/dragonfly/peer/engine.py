@@ -304,7 +304,7 @@ class Engine:
                 if run is None and isinstance(message, Neighbours):
                     run = self.revive(message.key)
                 if run is not None:
-                    run.heard(message)
+                    run.briefing.heard(message)
             case Welcome():
                 self._report_every_s = max(0.5, message.report_every_s)
             case Forget():

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from dragonfly.core.digest import NO_DIGEST
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.errors import IntegrityError, SourceUnreachable, StoppedError
@@ -23,7 +24,6 @@ __all__ = ["Throttle", "read_run"]
 
 _CHUNK = 256 * 1024
 _REPORT_EVERY_S = 0.01
-NO_DIGEST = bytes(32)
 
 
 class Throttle:

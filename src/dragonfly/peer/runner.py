@@ -17,13 +17,12 @@ from collections.abc import Coroutine
 import msgspec
 
 from dragonfly.core import bitmap
+from dragonfly.core.digest import known_digests
 from dragonfly.core.messages import (
-    Digests,
     Finished,
     Join,
     Leave,
     MoreNeighbours,
-    Neighbours,
     TaskFailed,
     TaskInfo,
     TaskProgress,
@@ -36,9 +35,9 @@ from dragonfly.core.task import TaskSpec
 from dragonfly.core.validators import Validators
 from dragonfly.errors import DragonflyError, IntegrityError, SourceError, StoppedError
 from dragonfly.peer.back import BackToSource
+from dragonfly.peer.briefing import Briefing
 from dragonfly.peer.meeting import Meeting
 from dragonfly.peer.node import Node
-from dragonfly.peer.origin import NO_DIGEST
 from dragonfly.peer.publish import Publisher
 from dragonfly.peer.readers import Readers
 from dragonfly.peer.report import Meter, Result
@@ -79,6 +78,7 @@ class TaskRun:
         self.first_source = ""
         self.source = BackToSource(self)
         self.sealing = Sealing(self)
+        self.briefing = Briefing(self)
         self.described = asyncio.Event()
         self.ended = asyncio.Event()
         """The pull is over, well or not; a task that ended well goes on serving."""
@@ -176,7 +176,7 @@ class TaskRun:
             settings,
             self.node.rng,
             have=blob.have,
-            known=known_pieces(blob),
+            known=known_digests(blob.digests),
             now=now,
             limits=tuple(limit for limit in (self.limit, self.node.download_limit) if limit.rate),
         )
@@ -259,74 +259,6 @@ class TaskRun:
         ):
             self.spawn(self.source.fall_back(f"the swarm brought nothing for {stalled:.1f} s"))
         self._arm()
-
-    # ---------------------------------------------------------------- the supernode's words
-
-    def heard(self, message: TaskInfo | Digests | Neighbours | TaskFailed) -> None:
-        """What the supernode says about this task."""
-        if self.stopped:
-            return
-        match message:
-            case TaskInfo():
-                self._heard_info(message)
-            case Digests():
-                self._heard_digests(message.first, message.digests, message.sealed)
-            case Neighbours():
-                if self.meeting is not None and self.pattern is not Pattern.SOURCE:
-                    self.meeting.neighbours(self._by_pattern(message))
-            case TaskFailed() if self.sealed or self.policy is SourcePolicy.FIRST:
-                pass
-            case TaskFailed(final=True) if self.download is None:
-                self.fail(
-                    SourceError(
-                        message.reason,
-                        subject=self.spec.shown_url,
-                        status=message.status,
-                        challenge=message.challenge,
-                    )
-                )
-            case TaskFailed():
-                self.spawn(self.source.fall_back(f"the seed could not: {message.reason}", message.retry_after))
-
-    def _by_pattern(self, message: Neighbours) -> Neighbours:
-        if self.pattern is not Pattern.CDN:
-            return message
-        return Neighbours(key=message.key, add=tuple(peer for peer in message.add if peer.seed), drop=message.drop)
-
-    def _heard_info(self, info: TaskInfo) -> None:
-        if self.info is None:
-            self.first_source = "p2p" if info.peers > 0 else "seed"
-            self.drop_other_version(info.version, resumable=True)
-            try:
-                blob = self.create_blob(info, Validators.of(info.headers))
-            except DragonflyError as error:
-                self.fail(error)
-                return
-            if info.digests:
-                blob.learn(0, info.digests)
-            if info.sealed:
-                self.sealing.seed_says_right()
-            self.set_up(info, blob)
-        elif self.meeting is not None:
-            if info.ticket:
-                self.meeting.info = self.info = msgspec.structs.replace(self.info, ticket=info.ticket)
-            if info.version == self.info.version and info.piece_size == self.info.piece_size:
-                self._heard_digests(0, info.digests, info.sealed)
-
-    def _heard_digests(self, first: int, digests: bytes, sealed: bool) -> None:
-        if self.blob is None or self.policy is SourcePolicy.FIRST:
-            return
-        if digests:
-            self.blob.learn(first, digests)
-            self.feed(
-                ev.DigestsKnown(
-                    bitmap.from_indexes(
-                        first + i for i in range(len(digests) // 32) if digests[32 * i : 32 * i + 32] != NO_DIGEST
-                    )
-                )
-            )
-        if sealed:
-            self.sealing.seed_says_right()
 
     def introduce(self) -> None:
         """Tell the supernode all that is known of the task: it asked, or forgot."""
@@ -492,11 +424,3 @@ class TaskRun:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.blob is not None:
             self.blob.unpin()
-
-
-def known_pieces(blob: Blob) -> int:
-    """Pieces whose digest the blob knows, as a bitmap."""
-    digests = blob.digests
-    return bitmap.from_indexes(
-        index for index in range(blob.layout.count) if digests[32 * index : 32 * index + 32] != NO_DIGEST
-    )

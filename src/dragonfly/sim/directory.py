@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
+from dragonfly.core.digest import known_digests
 from dragonfly.core.messages import TroubleKind
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.scheduler import events as ev
@@ -85,9 +86,9 @@ class Supernode:
     def _deliver(self, node: Node, message: msg.FromSupernode) -> None:
         match message:
             case msg.TaskInfo() if message.digests:
-                node.learn(_known(0, message.digests))
+                node.learn(known_digests(message.digests))
             case msg.Digests():
-                node.learn(_known(message.first, message.digests))
+                node.learn(known_digests(message.digests, message.first))
             case msg.Neighbours():
                 for peer in message.drop:
                     node.disconnect(peer)
@@ -102,8 +103,3 @@ class Supernode:
 
 
 _KEY: TaskKey = _SPEC.key
-
-
-def _known(first: int, digests: bytes) -> int:
-    """The bitmap of the pieces whose digest is in this list."""
-    return bitmap.from_indexes(first + index for index in range(len(digests) // 32) if digests[32 * index] != 0)

@@ -22,6 +22,7 @@ import msgspec
 from typing_extensions import Buffer
 
 from dragonfly.core import bitmap
+from dragonfly.core.digest import NO_DIGEST
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey
 from dragonfly.core.validators import Validators
@@ -31,7 +32,6 @@ from dragonfly.store.journal import Kind
 
 __all__ = ["Blob", "BlobMeta", "boot_id"]
 
-_NO_DIGEST = bytes(32)
 _U32 = struct.Struct("!I")
 
 
@@ -239,7 +239,7 @@ class Blob:
             return True
         for offset in range(0, len(digests), 32):
             digest = digests[offset : offset + 32]
-            if digest != _NO_DIGEST and old[offset : offset + 32] == _NO_DIGEST:
+            if digest != NO_DIGEST and old[offset : offset + 32] == NO_DIGEST:
                 self.digests[at + offset : at + offset + 32] = digest
         return True
 
