@@ -24,8 +24,7 @@ from dragonfly.scheduler.settings import SchedulerSettings
 
 __all__ = ["Seeding"]
 
-_RIPE = 8
-"""Digests of an eighth of the time since the first are worth a message; peers have the others to go on with."""
+_LONGEST_S = 5.0
 
 
 class Seeding:
@@ -108,9 +107,17 @@ class Seeding:
             task.described_at = now
             self.publish(task, sealed=True)
         elif task.fresh and task.publish_at == math.inf:
-            shortest = len(task.members) / self._settings.digest_peers_per_s
-            ripe = min((now - task.described_at) / _RIPE, _RIPE * shortest)
-            task.publish_at = now + max(self._settings.digest_every_s, min(5.0, max(shortest, ripe)))
+            task.publish_at = now + self._patience(len(task.members), now - task.described_at)
+
+    def _patience(self, members: int, age: float) -> float:
+        """For how long digests are gathered, `age` seconds after the first.
+
+        At first each is told soon: nobody can pass on what nobody can check. The longer it
+        goes on, the more have peers to go on with meanwhile.
+        """
+        usual = members / self._settings.digest_peers_per_s
+        grown = max(usual / 10, min(usual, age / 2), min(8 * usual, age / 8))
+        return max(self._settings.digest_every_s, min(_LONGEST_S, grown))
 
     def publish(self, task: Task, *, sealed: bool = False) -> None:
         """Tell the members that still pull the digests that came since the last time."""

@@ -30,8 +30,10 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(description="peers of another zone than the seed's that are linked to it; it sends each piece once", ge=1),
     ] = 64
-    digest_every_s: Annotated[Duration, Meta(description="shortest time between two digest messages")] = 0.05
-    digest_peers_per_s: Annotated[int, Meta(description="digest messages sent in a second at most", ge=1)] = 2000
+    digest_every_s: Annotated[Duration, Meta(description="shortest time between two digest messages")] = 0.02
+    digest_peers_per_s: Annotated[
+        int, Meta(description="digest messages sent in a second, but for the first ones of a task", ge=1)
+    ] = 2000
     report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0
     reports_per_s: Annotated[int, Meta(description="reports of all daemons together in a second", ge=1)] = 1000
     revalidate_after_s: Annotated[

@@ -27,7 +27,7 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     swarm: SwarmSettings = SwarmSettings()
     latency_s: float = 0.0005
     """One way, between any two hosts."""
-    publish_s: float = 0.05
+    publish_s: float = 0.02
     """A seed's new digests are told at most this often."""
     window_bytes: int = 128 * 1024
     """Bytes under way from one host to another before the next run waits (a socket's buffers)."""
