@@ -73,6 +73,15 @@ def test_a_narrow_link_between_zones_carries_each_piece_about_once() -> None:
     assert 1.0 <= outcome.narrow_copies < 1.1
 
 
+@pytest.mark.parametrize("crowd", [{"corrupt_share": 0.04}, {"killed_share": 0.1}], ids=["corrupt", "killed"])
+def test_what_one_of_a_zone_took_with_it_comes_to_the_others(crowd: dict[str, float]) -> None:
+    outcome = rehearse(Crowd(peers=50, size=10_000_000, narrow_copies=2, **crowd))
+    assert outcome.finished == 50 - round(50 * sum(crowd.values()))
+    assert outcome.efficiency > 0.75
+    assert outcome.source_copies < 1.1
+    assert outcome.narrow_copies < 2.2, "a liar takes a copy of its own"
+
+
 def test_zones_help_each_other_where_the_seed_is_slow() -> None:
     """Its link carries the file into both zones in twice T*; peers of one zone get it there from the other."""
     outcome = rehearse(Crowd(peers=50, size=10_000_000, narrow_copies=2, seed_copies=1))

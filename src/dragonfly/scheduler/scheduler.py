@@ -18,6 +18,7 @@ import msgspec
 from dragonfly.core import messages as msg
 from dragonfly.core.health import Health
 from dragonfly.core.task import TaskKey
+from dragonfly.core.zones import is_far
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.decisions import Decision, Forgotten, Isolated, Send
 from dragonfly.scheduler.neighbours import choose, cut_off, links_seed, part, unlink
@@ -362,6 +363,10 @@ class Scheduler:
         self._out.append(Isolated(host.info.id, f"several nodes found it {kind}"))
         for key in sorted(host.tasks):
             task = self.roster.tasks[key]
+            seed, zone = self.roster.seed, host.info.zone
+            if seed is not None and host.info.id in task.seed_children and is_far(zone, seed.info.zone):
+                # What it was sent its zone will not have of it: the seed is to send that to another.
+                self._send([seed.info.id], msg.Neighbours(key=key, drop=(host.info.id,)))
             for member in unlink(task, host.info.id):
                 self._send([member.host.info.id], msg.Neighbours(key=key, drop=(host.info.id,)))
                 if not member.complete and not member.waiting and len(member.links) < self._settings.least:

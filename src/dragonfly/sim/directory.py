@@ -91,7 +91,7 @@ class Supernode:
                 node.learn(known_digests(message.digests, message.first))
             case msg.Neighbours():
                 for peer in message.drop:
-                    node.disconnect(peer)
+                    node.take_away(peer)
                 for address in message.add:
                     node.connect(self._nodes[address.id])
             case _:

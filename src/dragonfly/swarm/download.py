@@ -44,7 +44,7 @@ from dragonfly.swarm.endgame import Endgame
 from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
 from dragonfly.swarm.parents import Parent, Parents
-from dragonfly.swarm.picker import extend, pick
+from dragonfly.swarm.picker import extend, pick, sample
 from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Download", "State"]
@@ -302,10 +302,17 @@ class Download:
                 if not (parent.waiting_any or parent.far):
                     self._endgame(parent, now)
                 return
-            head = self._head()
-            first = pick(
-                pool, head, self._settings.window_pieces, self.parents.copies, self._settings.samples, self._rng
-            )
+            if parent.far:
+                (first, *_) = sample(pool, 1, self._rng)  # those who read alike would all ask for the same
+            else:
+                first = pick(
+                    pool,
+                    self._head(),
+                    self._settings.window_pieces,
+                    self.parents.copies,
+                    self._settings.samples,
+                    self._rng,
+                )
             run = extend(pool, first, count)
             self._fetch(parent, first, run, now)
             room -= run
@@ -313,7 +320,8 @@ class Download:
     def _may_ask(self, parent: Parent, now: float) -> int:
         """Pieces that it has and may be asked for by name."""
         if parent.far:
-            return by_name(parent, self.parents, self._settings.far_patience_s, now)
+            patience, progress_at = self._settings.far_patience_s, self.source.progress_at
+            return by_name(parent, self.parents, patience, progress_at, now)
         return parent.has
 
     def _depth(self, parent: Parent) -> int:

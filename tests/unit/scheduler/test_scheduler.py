@@ -284,6 +284,16 @@ def test_one_accuser_isolates_nobody_two_do(talk: Talk) -> None:
     assert all("p0" not in talk.links(f"p{number}") for number in range(1, 8))
 
 
+@pytest.mark.parametrize(("zone", "told"), [("far", True), ("", False)])
+def test_the_seed_leaves_an_isolated_host_of_another_zone(zone: str, told: bool) -> None:
+    """What only that host got its zone would never have; at home the seed gives to each anyway."""
+    talk = Talk(a_scheduler(seed_zone="here")).seed_knows()
+    first, second, third, *_ = talk.members(8, zone)
+    talk.says(second, trouble(first)).says(third, trouble(first))
+    drops = [one.message.drop for one in talk.rest() if isinstance(one, Send) and "seed" in one.hosts]
+    assert drops == ([(first,)] if told else [])
+
+
 def test_an_isolated_host_is_given_to_nobody_until_it_is_forgiven(talk: Talk) -> None:
     talk.seed_knows()
     talk.members(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dragonfly.swarm.commands import Fetch
 from dragonfly.swarm.events import NeighbourDown, NeighbourUp, PeerHas, PieceVerified, Refused, Tick
 from unit.swarm.words import script
 
@@ -43,6 +44,19 @@ def test_a_far_seed_that_has_nothing_to_choose_is_not_asked_by_name() -> None:
     talk.quiet()
     talk >> NeighbourUp("other", far=True) >> PeerHas("other", 0b1111)
     talk.quiet()
+
+
+def test_where_nothing_comes_a_far_seed_is_asked_by_name() -> None:
+    """It is wrong about our zone: who got the piece there lies, or gives it to nobody."""
+    talk = script(4, depth=1, seed_depth=1)
+    talk >> NeighbourUp("s", seed=True, far=True) >> PeerHas("s", 0b1111)
+    talk.rest()
+    talk >> Refused("s", 0, 0)
+    talk.after(0.9) >> Refused("s", 0, 0)
+    talk.quiet()
+    talk.after(0.2) >> Refused("s", 0, 0)
+    (asked,) = talk.rest()
+    assert isinstance(asked, Fetch)
 
 
 def test_without_a_seed_far_neighbours_bring_everything() -> None:
