@@ -55,6 +55,11 @@ class Parent:
         self.slow = False
         """Much slower than the others: it is owed no queue, which would only be waited for."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of those of which `Parents` tells `copies` and `near`: no seed, and in our zone."""
+        return not (self.seed or self.far)
+
     def __repr__(self) -> str:
         state = "suspect" if self.suspect else "dry" if self.dry else "ok"
         return f"<Parent {self.id[:12]}{' seed' if self.seed else ''} {state} has {self.has.bit_count()}>"
@@ -119,7 +124,7 @@ class Parents:
         """`parent` has none of `pieces`."""
         gone = pieces & parent.has
         parent.has &= ~gone
-        if not (parent.seed or parent.far):
+        if parent.counts:
             copies = self.copies
             for index in bitmap.indexes(gone):
                 copies[index] -= 1
@@ -130,7 +135,7 @@ class Parents:
         """`parent` has `pieces` too; returns those that are news."""
         new = pieces & ~parent.has
         parent.has |= new
-        if not (parent.seed or parent.far):
+        if parent.counts:
             self.near |= new
             copies = self.copies
             for index in bitmap.indexes(new):

@@ -50,7 +50,10 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
         Duration, Meta(description="a reader blocked so long gets its piece from the seed by name")
     ] = 1.0
     far_patience_s: Annotated[
-        Duration, Meta(description="a seed that is silent so long has neighbours in other zones asked too")
+        Duration,
+        Meta(
+            description="after so long without a byte of a seed, or a piece of anybody, other zones are asked by name"
+        ),
     ] = 1.0
     source_after_s: Annotated[
         Duration, Meta(description="with no new piece for so long the source is read directly")
