@@ -80,9 +80,9 @@ class PullMachine(RuleBasedStateMachine):
         self.known |= known
         self.tell(ev.DigestsKnown(known))
 
-    @rule(index=pieces, peer=peers)
-    def verified(self, index: int, peer: str) -> None:
-        self.tell(ev.PieceVerified(index, peer))
+    @rule(index=pieces, peer=peers, count=st.integers(1, 3))
+    def verified(self, index: int, peer: str, count: int) -> None:
+        self.tell(ev.PieceVerified(index, peer, min(count, PIECES - index)))
 
     @rule(index=pieces, peer=peers)
     def bad(self, index: int, peer: str) -> None:

@@ -67,14 +67,17 @@ def _recording(key: str, node: str, events: list[dict[str, Any]], *, head: bool)
     from dragonfly.sim.replay import write
     from dragonfly.sim.world import Transfer
 
-    layout, transfers = None, []
+    layout = None
+    transfers: list[Transfer] = []
     for event in events:
         fields, at = event["fields"], float(event["at"])
         if event["name"] == "pull.described":
             layout = PieceLayout(int(fields["length"]), int(fields["piece_size"]))
         elif event["name"] in ("piece.received", "source.piece"):
             giver = str(fields.get("peer", ""))
-            transfers.append(Transfer(at - float(fields["seconds"]), at, giver, node, int(fields["piece"])))
+            began, run = at - float(fields["seconds"]), int(fields["piece"])
+            pieces = range(run, run + int(fields.get("count", 1)))
+            transfers += (Transfer(began, at, giver, node, piece) for piece in pieces)
     if layout is None:
         raise UsageError("nothing was recorded of this task", subject=key, advice="it was pulled too long ago")
     lines = write(key, layout, transfers)

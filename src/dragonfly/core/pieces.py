@@ -74,3 +74,8 @@ class PieceLayout(msgspec.Struct, frozen=True):
     def span(self, first: int, count: int = 1) -> tuple[int, int]:
         """Byte range `[start, end)` of `count` pieces from `first` on."""
         return first * self.piece_size, min(self.length, (first + count) * self.piece_size)
+
+    def bytes(self, first: int, count: int) -> int:
+        """Bytes in `count` pieces from `first` on."""
+        start, end = self.span(first, count)
+        return end - start

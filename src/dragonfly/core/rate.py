@@ -6,6 +6,9 @@ import math
 
 __all__ = ["Speed", "TokenBucket"]
 
+_LEAST_S = 0.002
+"""Clocks of event loops count milliseconds."""
+
 
 class TokenBucket:
     """Lets `rate` bytes/s through, with bursts of at most `burst` bytes. Rate 0: no limit.
@@ -46,10 +49,14 @@ class TokenBucket:
 
 
 class Speed:
-    """Bytes/s over about the last `window` seconds (exponential decay)."""
+    """Bytes/s over about the last `window` seconds, or the last `much` bytes where those came sooner.
 
-    def __init__(self, window: float = 5.0) -> None:
+    Exponential decay, a sample at least every tenth of a second or eighth of `much`.
+    """
+
+    def __init__(self, window: float = 5.0, much: int = 8 * 1024 * 1024) -> None:
         self._window = window
+        self._much = much
         self._rate = 0.0
         self._at: float | None = None
         self._pending = 0
@@ -59,8 +66,8 @@ class Speed:
             self._at = now
         self._pending += count
         elapsed = now - self._at
-        if elapsed >= 0.1:
-            keep = math.exp(-elapsed / self._window)
+        if elapsed >= 0.1 or (8 * self._pending >= self._much and elapsed >= _LEAST_S):
+            keep = math.exp(-max(elapsed / self._window, self._pending / self._much))
             self._rate = self._rate * keep + (self._pending / elapsed) * (1 - keep)
             self._pending = 0
             self._at = now

@@ -27,7 +27,7 @@ from dragonfly.store.blob import Blob
 from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
 
-__all__ = ["BulkPool", "BulkRun", "Dry", "Ended", "Offer", "Received", "check_data"]
+__all__ = ["BulkPool", "BulkRun", "Dry", "Ended", "Offer", "Received", "Wrong", "check_data"]
 
 _CHUNK = 512 * 1024
 _PATIENCE_MS = 1
@@ -46,14 +46,22 @@ def check_data(frame: Frame, layout: PieceLayout) -> None:
 
 
 class Received:
-    """Piece `index` came in; it is right and on disk, or it is wrong."""
+    """These pieces came in; they are right, and on disk."""
 
-    __slots__ = ("good", "index", "size")
+    __slots__ = ("count", "first")
 
-    def __init__(self, index: int, size: int, good: bool) -> None:
+    def __init__(self, first: int, count: int) -> None:
+        self.first = first
+        self.count = count
+
+
+class Wrong:
+    """What came in as piece `index` is something else."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
         self.index = index
-        self.size = size
-        self.good = good
 
 
 class Offer:
@@ -79,14 +87,15 @@ class Ended:
         self.error = error
 
 
-Told = Received | Offer | Dry | Ended
+Told = Received | Wrong | Offer | Dry | Ended
 
 
 class BulkRun:
     """A body that threads receive, one at a time; `hear` is called in the loop with what happens to it.
 
-    `buffer` holds one piece; bodies of at least `least` bytes that follow are received too.
-    `stop` makes the thread give up.
+    `buffer` holds a piece or several; small ones are received, written and told of as many at a time as fit,
+    since each call that lets go of the interpreter lock waits to get it back. Bodies of at least `least` bytes
+    that follow are received too. `stop` makes the thread give up.
     """
 
     def __init__(
@@ -113,29 +122,29 @@ class BulkRun:
 
     def _begin(self, frame: Frame) -> None:
         self._index = frame.first
+        """The piece at the beginning of the buffer."""
         self._end = frame.first + frame.run
         self._filled = 0
+        self._hashed = 0
+        self._digests: list[bytes] = []
+        """Of the pieces that are whole in the buffer."""
         self._hasher = hashlib.sha256()
 
     @property
     def left(self) -> int:
         """Bytes of the run that have not been taken."""
-        start, end = self._layout.span(self._index, self._end - self._index)
-        return end - start - self._filled
+        return self._layout.bytes(self._index, self._end - self._index) - self._filled
 
     def work(self, tell: Callable[[Told], None]) -> None:
         """Take in what there is, run after run; the last thing told is Dry or Ended."""
         try:
-            while self._receive():
-                index, size = self._index, self._filled
-                good = self._keep(index)
-                tell(Received(index, size, good))
-                if not good:  # what else it sends of this run is not worth taking in
-                    raise PeerError("the neighbour sent a wrong piece", subject=str(index))
-                self._index, self._filled = index + 1, 0
-                if self._index < self._end:
-                    self._hasher = hashlib.sha256()
-                elif not self._next(tell):
+            more = True
+            while more:
+                try:
+                    more = self._receive()
+                finally:
+                    self._keep(tell)
+                if self._index == self._end and not self._next(tell):
                     tell(Ended(None))
                     return
             tell(Dry())
@@ -143,8 +152,9 @@ class BulkRun:
             tell(Ended(error))
 
     def _receive(self) -> bool:
-        """Fill the buffer with the piece; False where its bytes are not there yet."""
-        size = self._layout.size(self._index)
+        """Fill the buffer as far as the run goes; False where its bytes are not there yet."""
+        fit = max(1, len(self._buffer) // self._layout.piece_size)
+        size = self._layout.bytes(self._index, min(fit, self._end - self._index))
         while self._filled < size:
             view = self._buffer[self._filled : min(size, self._filled + _CHUNK)]
             try:
@@ -155,10 +165,22 @@ class BulkRun:
                 continue
             if count == 0 or self.stop:
                 raise PeerError("the neighbour closed in the middle of a piece", subject=str(self._index))
-            self._hasher.update(view[:count])
             self._filled += count
             self.taken += count
+            self._hash()
         return True
+
+    def _hash(self) -> None:
+        """Bring the digests up to what is in the buffer."""
+        while self._hashed < self._filled:
+            whole = len(self._digests)
+            end = self._layout.bytes(self._index, whole + 1)
+            upto = min(end, self._filled)
+            self._hasher.update(self._buffer[self._hashed : upto])
+            self._hashed = upto
+            if upto == end:
+                self._digests.append(self._hasher.digest())
+                self._hasher = hashlib.sha256()
 
     def _soon(self) -> bool:
         """Whether there are bytes within a moment, for which it pays to stay."""
@@ -167,17 +189,25 @@ class BulkRun:
             self._poll.register(self._sock, select.POLLIN)
         return bool(self._poll.poll(_PATIENCE_MS))
 
-    def _keep(self, index: int) -> bool:
-        """Check the piece and write it; False where its digest is another (or not known)."""
-        blob = self._blob
-        if blob.have >> index & 1:
-            return True
-        digest = self._hasher.digest()
-        if digest != blob.digest_of(index):
-            return False
-        blob.write(self._layout.start(index), self._buffer[: self._filled])
-        blob.mark(index, digest)
-        return True
+    def _keep(self, tell: Callable[[Told], None]) -> None:
+        """Write the whole pieces that are right; PeerError where one is wrong (or its digest not known)."""
+        first, digests, blob = self._index, self._digests, self._blob
+        right = next(
+            (at for at, digest in enumerate(digests) if digest != blob.digest_of(first + at)),
+            len(digests),
+        )
+        if right:
+            size = self._layout.bytes(first, right)
+            blob.write(self._layout.start(first), self._buffer[:size])
+            blob.mark(first, b"".join(digests[:right]))
+            tell(Received(first, right))
+            left = self._filled - size
+            self._buffer[:left] = self._buffer[size : self._filled]
+            self._index, self._filled, self._hashed = first + right, left, left
+        if right < len(digests):  # what else it sends of this run is not worth taking in
+            tell(Wrong(first + right))
+            raise PeerError("the neighbour sent a wrong piece", subject=str(first + right))
+        self._digests = []
 
     def _next(self, tell: Callable[[Told], None]) -> bool:
         """Go on with the body that follows, where its head is there already and it is long."""

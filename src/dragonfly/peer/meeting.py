@@ -262,29 +262,43 @@ class Meeting:
     def peer_offers(self, session: PeerSession, first: int, count: int) -> None:
         self._feed(ev.Offered(session.name, first, count))
 
-    def piece_arrived(self, session: PeerSession, index: int, good: bool, size: int) -> None:
-        now = self._node.now()
+    def pieces_arrived(self, session: PeerSession, first: int, count: int) -> None:
         self._feed(ev.BytesArrived(session.name, session.received))
-        fresh = bool(self._download.pieces.missing >> index & 1)
-        if good and fresh:
-            if session.seed:
-                self._meter.seed += size
-            else:
-                self._meter.peers += size
-            self._meter.count(size, now)
+        arrived = bitmap.full(count) << first
+        fresh = self._download.pieces.missing & arrived
+        for run in bitmap.runs(fresh):
+            self._fresh(session, *run)
+        for start, again in bitmap.runs(arrived & ~fresh):
             self._node.tracer.emit(
-                "piece.received",
+                "piece.repeated",
                 task=self.info.key,
-                piece=index,
+                piece=start,
+                count=again,
                 peer=session.peer,
-                bytes=size,
-                seed=session.seed,
-                seconds=now - self._download.pieces.asked_at(session.name, index, now),
+                bytes=self.layout.bytes(start, again),
             )
-            self._feed(ev.PieceVerified(index, session.name))
-        elif good:
-            self._node.tracer.emit("piece.repeated", task=self.info.key, piece=index, peer=session.peer, bytes=size)
-        elif fresh:
+
+    def _fresh(self, session: PeerSession, first: int, count: int) -> None:
+        now, size = self._node.now(), self.layout.bytes(first, count)
+        if session.seed:
+            self._meter.seed += size
+        else:
+            self._meter.peers += size
+        self._meter.count(size, now)
+        self._node.tracer.emit(
+            "piece.received",
+            task=self.info.key,
+            piece=first,
+            count=count,
+            peer=session.peer,
+            bytes=size,
+            seed=session.seed,
+            seconds=now - self._download.pieces.asked_at(session.name, first, now),
+        )
+        self._feed(ev.PieceVerified(first, session.name, count))
+
+    def piece_wrong(self, session: PeerSession, index: int) -> None:
+        if self._download.pieces.missing >> index & 1:
             self._node.tracer.emit("piece.corrupt", task=self.info.key, piece=index, peer=session.peer)
             self._feed(ev.PieceBad(index, session.name))
 
@@ -305,9 +319,9 @@ class Meeting:
 
     # ---------------------------------------------------------------- the end
 
-    def piece_had(self, index: int) -> None:
-        """A piece is here and may be given away."""
-        self.uploads.have |= 1 << index
+    def pieces_had(self, first: int, count: int) -> None:
+        """These pieces are here and may be given away."""
+        self.uploads.have |= ((1 << count) - 1) << first
 
     def all_here(self) -> None:
         """Everything is had: say so, and leave whom neither side needs."""

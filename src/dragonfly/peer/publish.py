@@ -25,8 +25,9 @@ class Publisher:
         self._fresh = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def had(self, index: int) -> None:
-        self._fresh |= 1 << index
+    def had(self, first: int, count: int) -> None:
+        """These pieces are verified."""
+        self._fresh |= ((1 << count) - 1) << first
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY_S, self.flush)
 

@@ -17,11 +17,12 @@ class Readers:
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._error: BaseException | None = None
 
-    def had(self, index: int) -> None:
-        """Piece `index` is verified."""
-        for future in self._waiting.pop(index, ()):
-            if not future.done():
-                future.set_result(None)
+    def had(self, first: int, count: int = 1) -> None:
+        """These pieces are verified."""
+        for index in range(first, first + count) if self._waiting else ():
+            for future in self._waiting.pop(index, ()):
+                if not future.done():
+                    future.set_result(None)
 
     def wake_all(self) -> None:
         """Something changed for everybody (the blob is sealed)."""

@@ -212,14 +212,14 @@ class TaskRun:
         if download is None or meeting is None or self.stopped:
             return
         if isinstance(event, ev.PieceVerified):
-            meeting.piece_had(event.index)
+            meeting.pieces_had(event.index, event.count)
         for command in download.handle(event, self.node.now()):
             match command:
-                case cmd.Announce(index):
+                case cmd.Announce(first, count):
                     meeting.perform(command)
-                    self.readers.had(index)
+                    self.readers.had(first, count)
                     if self._publisher is not None:
-                        self._publisher.had(index)
+                        self._publisher.had(first, count)
                 case cmd.AskSource(first, count):
                     if self.error is None:  # a read that failed for good has ended the pull: no next one
                         self.spawn(self.source.read(first, count))

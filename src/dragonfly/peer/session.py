@@ -22,7 +22,7 @@ from typing import Protocol, assert_never
 from dragonfly.core import bitmap
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.errors import DragonflyError, PeerError
-from dragonfly.peer.bulk import BulkPool, BulkRun, Dry, Ended, Offer, Received, Told, check_data
+from dragonfly.peer.bulk import BulkPool, BulkRun, Dry, Ended, Offer, Received, Told, Wrong, check_data
 from dragonfly.peer.outbox import Outbox
 from dragonfly.store.blob import Blob
 from dragonfly.wire import piece as wire
@@ -33,6 +33,8 @@ __all__ = ["PeerSession", "SessionOwner"]
 _SO_RCVLOWAT = getattr(socket, "SO_RCVLOWAT", 18)
 _LOWAT_MOST = 128 * 1024
 _LOWAT_BULK = 256 * 1024
+_BATCH = 512 * 1024
+"""Bytes of small pieces that a thread takes in at a time."""
 _READS_PER_WAKE = 64
 
 
@@ -55,8 +57,12 @@ class SessionOwner(Protocol):
         """The body of an answer to ANY begins."""
         ...
 
-    def piece_arrived(self, session: PeerSession, index: int, good: bool, size: int) -> None:
-        """A piece was received; if `good` it is right and on disk."""
+    def pieces_arrived(self, session: PeerSession, first: int, count: int) -> None:
+        """Pieces were received; they are right, and on disk."""
+        ...
+
+    def piece_wrong(self, session: PeerSession, index: int) -> None:
+        """Something else was received in place of a piece."""
         ...
 
     def run_sent(self, session: PeerSession, size: int) -> None:
@@ -226,7 +232,10 @@ class PeerSession:
             self._aim(index + 1)
         else:
             self._next_header()
-        self.owner.piece_arrived(self, index, good, len(body))
+        if good:
+            self.owner.pieces_arrived(self, index, 1)
+        else:
+            self.owner.piece_wrong(self, index)
 
     def _keep(self, index: int, body: memoryview) -> bool:
         """Check a piece and write it; False where its digest is another (or not known)."""
@@ -244,8 +253,9 @@ class PeerSession:
 
     def _begin_bulk(self, frame: Frame) -> None:
         self._loop.remove_reader(self._fd)
-        if self._buffer is None:
-            self._buffer = bytearray(self._layout.piece_size)
+        piece = self._layout.piece_size
+        if self._buffer is None or len(self._buffer) < _BATCH:
+            self._buffer = bytearray(max(1, _BATCH // piece) * piece)
         run = self._bulk_run = BulkRun(
             self._sock, self._blob, self._layout, frame, self._buffer, self._bulk_from, self._bulk_heard
         )
@@ -257,11 +267,15 @@ class PeerSession:
     def _bulk_heard(self, told: Told) -> None:
         """What the threads say, in the loop."""
         match told:
-            case Received(index=index, size=size, good=good):
+            case Received(first=first, count=count):
+                size = self._layout.bytes(first, count)
                 self.received += size
                 self._bulk_told += size
                 if not self.closed:
-                    self.owner.piece_arrived(self, index, good, size)
+                    self.owner.pieces_arrived(self, first, count)
+            case Wrong(index=index):
+                if not self.closed:
+                    self.owner.piece_wrong(self, index)
             case Offer(first=first, count=count):
                 if not self.closed:
                     self.owner.peer_offers(self, first, count)

@@ -192,10 +192,10 @@ class Node:
     def _do(self, command: cmd.Command) -> None:
         match command:
             case cmd.Announce():
-                self.uploads.have |= 1 << command.index
+                self.uploads.have |= 1 << command.first
                 self._announce_soon()
                 if self.seed:
-                    self._publish_soon(command.index)
+                    self._publish_soon(command.first)
             case cmd.Fetch():
                 self._frame(command.peer, "asked", command.first, command.count)
             case cmd.FetchAny():

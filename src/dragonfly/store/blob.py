@@ -212,15 +212,20 @@ class Blob:
             if self._closing:
                 self._close_files()
 
-    def mark(self, index: int, digest: bytes) -> None:
-        """Piece `index` is written and its SHA-256 is `digest`, as it should be."""
+    def mark(self, first: int, digests: bytes) -> None:
+        """The pieces from `first` on are written and their SHA-256 are `digests` (32 bytes each), as they should be."""
         with self._lock:
-            if self.have >> index & 1:
-                return
-            self._append(journal.mark_record(index, digest))
-            self.digests[32 * index : 32 * index + 32] = digest
-            self.have |= 1 << index
-            self._had_bytes += self.layout.size(index)
+            new = [
+                (index, digests[at : at + 32])
+                for index, at in enumerate(range(0, len(digests), 32), first)
+                if not self.have >> index & 1
+            ]
+            if new:
+                self._append(b"".join(journal.mark_record(index, digest) for index, digest in new))
+            for index, digest in new:
+                self.digests[32 * index : 32 * index + 32] = digest
+                self.have |= 1 << index
+                self._had_bytes += self.layout.size(index)
 
     def learn(self, first: int, digests: bytes) -> None:
         """Digests of pieces from `first` on; zeros are skipped."""

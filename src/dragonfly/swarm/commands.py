@@ -47,9 +47,10 @@ class AskSource(_Command, frozen=True):
 
 
 class Announce(_Command, frozen=True):
-    """Tell the neighbours that piece `index` is here."""
+    """Tell the neighbours that these pieces are here."""
 
-    index: int
+    first: int
+    count: int = 1
 
 
 class LeavePeer(_Command, frozen=True):

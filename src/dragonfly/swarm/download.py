@@ -44,7 +44,7 @@ from dragonfly.swarm.endgame import Endgame
 from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
 from dragonfly.swarm.parents import Parent, Parents
-from dragonfly.swarm.picker import extend, pick, sample
+from dragonfly.swarm.picker import pick, sample, stretch
 from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Download", "State"]
@@ -103,7 +103,7 @@ class Download:
         self._out = []
         match event:
             case ev.PieceVerified():
-                self._verified(event.index, event.peer, now)
+                self._verified(event.index, event.count, event.peer, now)
             case ev.PeerHas():
                 self._peer_has(event.peer, event.pieces, now)
             case ev.BytesArrived():
@@ -162,21 +162,23 @@ class Download:
 
     # ---------------------------------------------------------------- pieces
 
-    def _verified(self, index: int, peer: str, now: float) -> None:
-        if not self.pieces.missing >> index & 1:
+    def _verified(self, first: int, count: int, peer: str, now: float) -> None:
+        fresh = list(bitmap.runs(self.pieces.missing & bitmap.full(count) << first))
+        if not fresh:
             return
         self.source.piece_came(now, by_neighbour=bool(peer))
         if peer:
-            took = now - self.pieces.asked_at(peer, index, now)
+            took = now - self.pieces.asked_at(peer, fresh[0][0], now)
             self._usual_s += (took - self._usual_s) / 16
-        for owner in self.pieces.verified(index):
-            if owner not in (peer, SOURCE):
-                self._out.append(Cancel(owner, index, 1))
-                if (late := self.parents.get(owner)) is not None:
-                    self._fill(late, now)
+        for run in fresh:
+            for index, owner in self.pieces.verified(*run):
+                if owner not in (peer, SOURCE):
+                    self._out.append(Cancel(owner, index, 1))
+                    if (late := self.parents.get(owner)) is not None:
+                        self._fill(late, now)
         if self.pieces.missing and peer and (parent := self.parents.get(peer)) is not None:
             self._fill(parent, now)
-        self._out.append(Announce(index))
+        self._out.extend(Announce(*run) for run in fresh)
         if not self.pieces.missing:
             self.state = State.DONE
             self._out.append(Finish())
@@ -276,11 +278,10 @@ class Download:
         return sorted(heads)[self._turn % len(heads)]
 
     def _span(self, parent: Parent, now: float) -> int:
-        """Pieces in one request to `parent`: so much that messages stay rare on fast links."""
-        size = self.layout.piece_size
+        """Pieces in one request to `parent`, a power of two: so many that messages stay rare on fast links."""
         rate = parent.speed.value(now)
         wanted = min(self._settings.request_limit, int(rate * self._settings.request_span_s))
-        return max(1, wanted // size)
+        return 1 << max(0, (wanted // self.layout.piece_size).bit_length() - 1)
 
     def _fill_all(self, now: float) -> None:
         for parent in list(self.parents):
@@ -293,9 +294,8 @@ class Download:
         span = parent.span
         room = self._depth(parent) * span - self.pieces.owed(parent.id) - parent.waiting_any
         while room > 0 and not self._held(now):
-            count = min(span, room)
-            if parent.seed and not parent.dry and self._ask_any(parent, count, now):
-                room -= count
+            if parent.seed and not parent.dry and self._ask_any(parent, span, now):
+                room -= span
                 continue
             pool = self._may_ask(parent, now) & self.pieces.free
             if not pool:
@@ -313,7 +313,7 @@ class Download:
                     self._settings.samples,
                     self._rng,
                 )
-            run = extend(pool, first, count)
+            first, run = stretch(pool, first, span)
             self._fetch(parent, first, run, now)
             room -= run
 

@@ -70,10 +70,11 @@ class BytesArrived(_Event, frozen=True):
 
 
 class PieceVerified(_Event, frozen=True):
-    """A piece is on disk and right. `peer` is empty where the source brought it."""
+    """A piece, or a run of `count`, is on disk and right. `peer` is empty where the source brought it."""
 
     index: int
     peer: str = ""
+    count: int = 1
 
 
 class PieceBad(_Event, frozen=True):

@@ -50,18 +50,18 @@ class Inflight:
                 mine[index] = now
         self.free &= ~(((1 << count) - 1) << first)
 
-    def verified(self, index: int) -> list[str]:
-        """The piece is had; returns the owners that were still asked for it."""
-        bit = 1 << index
-        if not self.missing & bit:
-            return []
-        self.missing &= ~bit
-        self.have |= bit
-        self.free &= ~bit
-        owners = list(self.owners.pop(index, ()))
-        for owner in owners:
-            self.by_owner[owner].pop(index, None)
-        return owners
+    def verified(self, first: int, count: int = 1) -> list[tuple[int, str]]:
+        """The pieces are had; returns the owners that were still asked for one, as `(piece, owner)`."""
+        bits = ((1 << count) - 1) << first
+        self.missing &= ~bits
+        self.have |= bits
+        self.free &= ~bits
+        asked = []
+        for index in range(first, first + count):
+            for owner in self.owners.pop(index, ()):
+                self.by_owner[owner].pop(index, None)
+                asked.append((index, owner))
+        return asked
 
     def release(self, owner: str, index: int) -> None:
         """`owner` will not bring the piece; it is free again if nobody else will."""

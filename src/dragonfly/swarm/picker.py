@@ -13,7 +13,7 @@ from random import Random
 
 from dragonfly.core import bitmap
 
-__all__ = ["extend", "pick", "sample"]
+__all__ = ["extend", "pick", "sample", "stretch"]
 
 
 def sample(pool: int, want: int, rng: Random) -> list[int]:
@@ -50,3 +50,14 @@ def extend(pool: int, index: int, want: int) -> int:
     if want <= 1:
         return 1
     return max(1, min(want, bitmap.run_from(pool >> index, 0)))
+
+
+def stretch(pool: int, index: int, span: int) -> tuple[int, int]:
+    """The run to ask for with piece `index`: what is in `pool` around it, within its block of `span` pieces.
+
+    Blocks begin at multiples of `span`. Were runs to begin anywhere, they would leave gaps too short for the next.
+    """
+    start = index - index % span
+    block = pool >> start & bitmap.full(span)
+    first = (~block & bitmap.full(index - start)).bit_length()
+    return start + first, bitmap.run_from(block, first)

@@ -57,9 +57,12 @@ class Metrics:
         self._seconds = Histogram(
             "dragonfly_pull_seconds", "How long pulls took.", buckets=_SECONDS, registry=self._registry
         )
+        # Looking a label up costs as much as counting.
+        self._good, repeated = self._pieces.labels("good"), self._pieces.labels("repeated")
+        self._from_seed, self._from_peers = self._received.labels("seed"), self._received.labels("peers")
         self._table: dict[str, Callable[[dict[str, object]], None]] = {
             "piece.received": self._piece_received,
-            "piece.repeated": lambda _: self._pieces.labels("repeated").inc(),
+            "piece.repeated": lambda f: repeated.inc(_number(f, "count")),
             "piece.corrupt": lambda _: self._pieces.labels("corrupt").inc(),
             "run.sent": lambda f: self._uploaded.inc(_number(f, "bytes")),
             "source.read": lambda f: self._received.labels("source").inc(_number(f, "bytes")),
@@ -87,8 +90,8 @@ class Metrics:
         self._table[event.name](event.fields)
 
     def _piece_received(self, fields: dict[str, object]) -> None:
-        self._pieces.labels("good").inc()
-        self._received.labels("seed" if fields.get("seed") else "peers").inc(_number(fields, "bytes"))
+        self._good.inc(_number(fields, "count"))
+        (self._from_seed if fields.get("seed") else self._from_peers).inc(_number(fields, "bytes"))
 
     def _pull_finished(self, fields: dict[str, object]) -> None:
         self._pulls.labels("finished").inc()

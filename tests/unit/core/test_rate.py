@@ -38,3 +38,17 @@ def test_a_steady_stream_is_measured_as_it_is() -> None:
         speed.add(50_000, step * 0.05)
     assert speed.value(5.0) == pytest.approx(1_000_000, rel=0.05)
     assert speed.value(60.0) < 1000
+
+
+def test_a_fast_stream_is_known_after_some_megabytes() -> None:
+    speed = Speed(1.0)
+    for step in range(1, 41):
+        speed.add(1 << 20, step * 0.004)
+    assert speed.value(0.16) == pytest.approx((1 << 20) / 0.004, rel=0.05)
+
+
+def test_a_burst_at_one_moment_is_no_speed() -> None:
+    speed = Speed(1.0)
+    for _ in range(100):
+        speed.add(1 << 20, 1.0)
+    assert speed.value(1.0) == 0.0

@@ -13,7 +13,7 @@ from dragonfly.core import bitmap
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey
 from dragonfly.errors import PeerError, StoppedError
-from dragonfly.peer.bulk import BulkPool, BulkRun, Dry, Ended, Offer, Received, Told
+from dragonfly.peer.bulk import BulkPool, BulkRun, Dry, Ended, Offer, Received, Told, Wrong
 from dragonfly.store.blob import Blob, BlobMeta
 from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
@@ -37,7 +37,7 @@ def head(first: int, count: int, *, chosen: bool = False) -> bytes:
 class Link:
     """A run of the pieces `first` … on one side of a connection, and a pool with one thread."""
 
-    def __init__(self, blob: Blob, first: int, count: int) -> None:
+    def __init__(self, blob: Blob, first: int, count: int, buffer: int = PIECE) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
         self.blob = blob
@@ -45,7 +45,7 @@ class Link:
         self.news = asyncio.Event()
         self.pool = BulkPool(1)
         frame = Frame(Kind.DATA, 0, first, count, len(part(first, count)))
-        self.run = BulkRun(self.ours, blob, LAYOUT, frame, bytearray(PIECE), LEAST, self.hear)
+        self.run = BulkRun(self.ours, blob, LAYOUT, frame, bytearray(buffer), LEAST, self.hear)
 
     def hear(self, what: Told) -> None:
         self.told.append(what)
@@ -76,12 +76,14 @@ def blob(tmp_path: Path) -> Iterator[Blob]:
     made.close()
 
 
-def link(blob: Blob, first: int, count: int) -> contextlib.closing[Link]:
-    return contextlib.closing(Link(blob, first, count))
+def link(blob: Blob, first: int, count: int, buffer: int = PIECE) -> contextlib.closing[Link]:
+    return contextlib.closing(Link(blob, first, count, buffer))
 
 
-def received(told: list[Told]) -> list[tuple[int, int, bool]]:
-    return [(what.index, what.size, what.good) for what in told if isinstance(what, Received)]
+def received(told: list[Told]) -> list[int]:
+    """The pieces that are told of as right."""
+    runs = [range(what.first, what.first + what.count) for what in told if isinstance(what, Received)]
+    return [index for run in runs for index in run]
 
 
 def stored(blob: Blob) -> bytes:
@@ -92,7 +94,7 @@ async def test_a_run_is_checked_written_and_told_of_piece_by_piece(blob: Blob) -
     with link(blob, 4, 2) as one:
         one.theirs.sendall(part(4, 2))
         told = await one.work()
-    assert received(told) == [(4, PIECE, True), (5, PIECE - 1000, True)]
+    assert received(told) == [4, 5]
     assert isinstance(told[-1], Ended)
     assert told[-1].error is None
     assert list(bitmap.indexes(blob.have)) == [4, 5]
@@ -105,13 +107,13 @@ async def test_a_dry_run_holds_no_thread_and_goes_on_where_it_was(blob: Blob) ->
         fast.pool = slow.pool
         body = part(0, 2)
         slow.theirs.sendall(body[: PIECE + 10])
-        assert received(await slow.work()) == [(0, PIECE, True)]
+        assert received(await slow.work()) == [0]
         assert isinstance(slow.told[-1], Dry)
         assert slow.run.left == PIECE - 10
         fast.theirs.sendall(part(4, 2))
-        assert received(await fast.work()) == [(4, PIECE, True), (5, PIECE - 1000, True)]
+        assert received(await fast.work()) == [4, 5]
         slow.theirs.sendall(body[PIECE + 10 :])
-        assert received(await slow.work()) == [(1, PIECE, True)]
+        assert received(await slow.work()) == [1]
         assert slow.run.taken == 2 * PIECE
     assert stored(blob)[: 2 * PIECE] == part(0, 2)
 
@@ -141,11 +143,33 @@ async def test_what_is_not_a_long_body_is_left_in_the_socket(blob: Blob, after: 
         assert one.ours.recv(1 << 20) == after
 
 
-async def test_a_wrong_piece_ends_the_run_and_is_not_written(blob: Blob) -> None:
-    with link(blob, 0, 3) as one:
+async def test_as_many_pieces_as_the_buffer_holds_are_told_of_at_once(blob: Blob) -> None:
+    with link(blob, 0, 5, 3 * PIECE + 5) as one:
+        one.theirs.sendall(part(0, 5))
+        told = await one.work()
+    assert [(what.first, what.count) for what in told if isinstance(what, Received)] == [(0, 3), (3, 2)]
+    assert stored(blob)[: 5 * PIECE] == part(0, 5)
+
+
+async def test_a_dry_run_tells_of_what_is_whole_and_keeps_the_rest(blob: Blob) -> None:
+    with link(blob, 1, 5, 4 * PIECE) as one:
+        body = part(1, 5)
+        one.theirs.sendall(body[: 2 * PIECE + 700])
+        assert received(await one.work()) == [1, 2]
+        assert isinstance(one.told[-1], Dry)
+        one.theirs.sendall(body[2 * PIECE + 700 :])
+        assert received(await one.work()) == [3, 4, 5]
+        assert isinstance(one.told[-1], Ended)
+    assert stored(blob)[PIECE:] == body
+
+
+@pytest.mark.parametrize("buffer", [PIECE, 4 * PIECE])
+async def test_a_wrong_piece_ends_the_run_and_is_not_written(blob: Blob, buffer: int) -> None:
+    with link(blob, 0, 3, buffer) as one:
         one.theirs.sendall(part(0, 1) + bytes(PIECE) + part(2, 1))
         told = await one.work()
-    assert received(told) == [(0, PIECE, True), (1, PIECE, False)]
+    assert received(told) == [0]
+    assert [what.index for what in told if isinstance(what, Wrong)] == [1]
     assert isinstance(told[-1], Ended)
     assert isinstance(told[-1].error, PeerError)
     assert blob.have == 0b1
@@ -159,7 +183,7 @@ async def test_a_further_head_that_fits_no_run_ends_it(blob: Blob, lie: bytes) -
     with link(blob, 0, 1) as one:
         one.theirs.sendall(part(0, 1) + lie)
         told = await one.work()
-    assert received(told) == [(0, PIECE, True)]
+    assert received(told) == [0]
     assert isinstance(told[-1], Ended)
     assert isinstance(told[-1].error, PeerError)
 
@@ -169,7 +193,7 @@ async def test_a_neighbour_that_closes_in_the_middle_ends_the_run(blob: Blob) ->
         one.theirs.sendall(part(0, 2)[:-1])
         one.theirs.shutdown(socket.SHUT_WR)
         told = await one.work()
-    assert received(told) == [(0, PIECE, True)]
+    assert received(told) == [0]
     assert isinstance(told[-1], Ended)
     assert isinstance(told[-1].error, PeerError)
 

@@ -45,8 +45,8 @@ async def test_pieces_of_the_same_moment_go_out_in_runs(
     told: tuple[Publisher, list[FromDaemon]], digests: bytes
 ) -> None:
     publisher, heard = told
-    for index in (5, 0, 1, 4, 7):
-        publisher.had(index)
+    for first, count in ((5, 1), (0, 2), (4, 1), (7, 1)):
+        publisher.had(first, count)
     assert heard == []
     await asyncio.sleep(0.05)
     assert heard == [
@@ -60,7 +60,7 @@ async def test_pieces_of_the_same_moment_go_out_in_runs(
 
 async def test_sealed_comes_last(told: tuple[Publisher, list[FromDaemon]], digests: bytes) -> None:
     publisher, heard = told
-    publisher.had(2)
+    publisher.had(2, 1)
     publisher.sealed()
     sealed = Digests(key=KEY, first=0, digests=b"", sealed=True)
     assert heard == [Digests(key=KEY, first=2, digests=digests[64:96]), sealed]
@@ -70,7 +70,7 @@ async def test_sealed_comes_last(told: tuple[Publisher, list[FromDaemon]], diges
 
 async def test_a_closed_one_says_nothing_more(told: tuple[Publisher, list[FromDaemon]]) -> None:
     publisher, heard = told
-    publisher.had(2)
+    publisher.had(2, 1)
     publisher.close()
     await asyncio.sleep(0.05)
     assert heard == []

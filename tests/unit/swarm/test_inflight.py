@@ -27,7 +27,7 @@ def test_a_second_owner_is_told_when_the_first_was_quicker() -> None:
     book = Inflight(2, known=0b11)
     book.ask("a", 0, 1, 1.0)
     book.ask("b", 0, 1, 2.0)
-    assert book.verified(0) == ["a", "b"]
+    assert book.verified(0) == [(0, "a"), (0, "b")]
     assert (book.have, book.missing) == (0b01, 0b10)
     assert book.owed("a") == book.owed("b") == 0
     assert book.verified(0) == [], "a second copy is no news"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragonfly.core import bitmap
-from dragonfly.swarm.picker import extend, pick, sample
+from dragonfly.swarm.picker import extend, pick, sample, stretch
 
 pools = st.integers(1, 2**80 - 1)
 
@@ -59,3 +59,19 @@ def test_a_run_is_of_the_pool_and_as_long_as_may_be(pool: int, want: int, data: 
     assert 1 <= count <= max(1, want)
     assert all(pool >> at & 1 for at in range(index, index + count))
     assert count >= want or not pool >> (index + count) & 1
+
+
+def test_a_stretch_goes_back_to_where_its_block_begins_to_be_free() -> None:
+    free = bitmap.from_indexes([0, 5, 6, 7, 8, 9])
+    assert stretch(free, 7, 8) == (5, 3), "not 3 and 4, which are not free, nor 8, which is the next block's"
+
+
+@given(pool=pools, span=st.sampled_from([1, 2, 4, 16, 64]), data=st.data())
+def test_a_stretch_is_all_that_is_free_around_a_piece_in_its_block(pool: int, span: int, data: st.DataObject) -> None:
+    index = data.draw(st.sampled_from(list(bitmap.indexes(pool))))
+    first, count = stretch(pool, index, span)
+    assert first <= index < first + count
+    assert first // span == (first + count - 1) // span
+    assert all(pool >> at & 1 for at in range(first, first + count))
+    assert first % span == 0 or not pool >> (first - 1) & 1
+    assert (first + count) % span == 0 or not pool >> (first + count) & 1

@@ -31,8 +31,9 @@ def test_what_happened_is_counted() -> None:
     tracer = Tracer()
     metrics = Metrics(tracer, "1.2.3")
     result = Result(key="k", url="u", length=600, seconds=1.5, received=BytesBy(source=100, seed=200, peers=300))
-    tracer.emit("piece.received", task="k", bytes=300, seed=False)
-    tracer.emit("piece.received", task="k", bytes=200, seed=True)
+    tracer.emit("piece.received", task="k", count=1, bytes=300, seed=False)
+    tracer.emit("piece.received", task="k", count=3, bytes=200, seed=True)
+    tracer.emit("piece.repeated", task="k", count=2, bytes=9)
     tracer.emit("source.read", task="k", bytes=100)
     tracer.emit("piece.corrupt", task="k")
     tracer.emit("run.sent", task="k", bytes=50)
@@ -46,7 +47,8 @@ def test_what_happened_is_counted() -> None:
     seen = Scrape(metrics)
     for origin in ("source", "seed", "peers"):
         assert seen.value("dragonfly_received_bytes_total", origin=origin) == getattr(result.received, origin)
-    assert seen.value("dragonfly_pieces_total", outcome="good") == 2
+    assert seen.value("dragonfly_pieces_total", outcome="good") == 4
+    assert seen.value("dragonfly_pieces_total", outcome="repeated") == 2
     assert seen.value("dragonfly_pieces_total", outcome="corrupt") == 1
     assert seen.value("dragonfly_uploaded_bytes_total") == 50
     assert seen.value("dragonfly_parents_left_total", reason="silent") == 1
