@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .bt_tracker import bencode
-from .systems import Job, NotApplicable, System, wait_for
+from .systems import Job, NotApplicable, System, at_the_line, wait_for
 
 __all__ = ["Aria2", "Libtorrent"]
 
@@ -67,6 +67,7 @@ class Aria2(BitTorrent):
     """aria2c on both sides. A client makes its mark from on-bt-download-complete."""
 
     name = "aria2"
+    gated = True
     piece = 131072
 
     def setup(self, job: Job) -> None:
@@ -95,7 +96,8 @@ class Aria2(BitTorrent):
         ]  # fmt: skip
 
     def client_argv(self, job: Job, i: int) -> list[str]:
-        return [*self._argv(job.folder(i)), f"--on-bt-download-complete={self._hook}", str(self._torrent)]
+        argv = [*self._argv(job.folder(i)), f"--on-bt-download-complete={self._hook}", str(self._torrent)]
+        return at_the_line(job, i, argv)
 
 
 class Libtorrent(BitTorrent):

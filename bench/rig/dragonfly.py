@@ -30,6 +30,7 @@ class Dragonfly(System):
     """Options: `bin` (folder of the commands), `supernode_args`, `daemon_args` (blank-separated)."""
 
     name = "dragonfly"
+    gated = True
 
     def setup(self, job: Job) -> None:
         scenario, ip = job.scenario, job.rig.ip
