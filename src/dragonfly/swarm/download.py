@@ -325,11 +325,16 @@ class Download:
         return parent.has
 
     def _depth(self, parent: Parent) -> int:
-        """Requests that `parent` should have at a time. Others fill the gap between two of a slow one or a seed."""
+        """Requests that `parent` should have at a time. Others fill the gap between two of a slow one or a seed.
+
+        The same for all: one who keeps more requests at a neighbour than others do takes their turns.
+        """
         settings, neighbours = self._settings, len(self.parents)
         if neighbours > settings.min_neighbours and (parent.seed or parent.slow):
             return settings.seed_depth if parent.seed else 1
-        return min(settings.depth, -(-settings.line // (neighbours + self.source.others)))
+        # Where no seed adds to what peers can send, none of them may be idle.
+        depth = settings.depth if self.parents.near_seeds else settings.seedless_depth
+        return min(depth, -(-settings.line // (neighbours + self.source.others)))
 
     def _held(self, now: float) -> bool:
         """A limit of bytes/s lets nothing be asked for now; the next tick comes when it does."""

@@ -73,6 +73,8 @@ class Parents:
         self.copies = array("H", bytes(2 * count))
         self.near = 0
         """Pieces that a neighbour of our zone has that is no seed."""
+        self.near_seeds = 0
+        """How many neighbours are seeds of our zone."""
 
     def __len__(self) -> int:
         return len(self._parents)
@@ -89,11 +91,13 @@ class Parents:
     def add(self, peer: str, seed: bool, far: bool, now: float) -> Parent:
         self.remove(peer)
         parent = self._parents[peer] = Parent(peer, seed, far, now)
+        self.near_seeds += seed and not far
         return parent
 
     def remove(self, peer: str) -> Parent | None:
         parent = self._parents.pop(peer, None)
         if parent is not None:
+            self.near_seeds -= parent.seed and not parent.far
             self.lost(parent, parent.has)
         return parent
 

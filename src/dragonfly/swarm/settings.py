@@ -15,7 +15,10 @@ __all__ = ["SwarmSettings"]
 class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Defaults come from the swarm study and the rig; docs/performance.md has the figures."""
 
-    depth: Annotated[int, Meta(description="requests outstanding per neighbour; 2 to 3 hide the round trip", ge=1)] = 3
+    depth: Annotated[int, Meta(description="requests outstanding per neighbour: fewer idle, more only wait", ge=1)] = 2
+    seedless_depth: Annotated[
+        int, Meta(description="… in a zone without a seed, where no neighbour may idle", ge=1)
+    ] = 3
     line: Annotated[
         int,
         Meta(description="requests outstanding at all neighbours of all pulls, which are enough: more only wait", ge=1),
@@ -31,8 +34,8 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
         Duration, Meta(description="how long a request may queue at a busy seed before the seed counts as silent")
     ] = 30.0
     request_span_s: Annotated[
-        Duration, Meta(description="a request asks for about this much of the neighbour's measured time")
-    ] = 0.03
+        Duration, Meta(description="a request asks for at most this much of the neighbour's measured time")
+    ] = 0.06
     request_limit: Annotated[Size, Meta(description="most bytes in one request")] = 4 * 1024 * 1024
     window_pieces: Annotated[
         int, Meta(description="rarest first is kept to this many pieces ahead of the reader", ge=1)

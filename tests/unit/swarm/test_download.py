@@ -57,6 +57,16 @@ def test_with_many_neighbours_fewer_requests_wait_at_each() -> None:
     assert asked_of(script(100, depth=3, line=8), "abcd") == [3, 3, 3, 2]
 
 
+def test_in_a_zone_without_a_seed_more_requests_wait() -> None:
+    seeded, seedless = script(100, depth=2, seedless_depth=3), script(100, depth=2, seedless_depth=3)
+    seeded >> NeighbourUp("s", seed=True)
+    seedless >> NeighbourUp("s", seed=True, far=True)
+    assert asked_of(seeded, "ab") == [2, 2]
+    assert asked_of(seedless, "ab") == [3, 3]
+    seeded >> NeighbourDown("s")
+    assert asked_of(seeded, "cd") == [3, 3]
+
+
 def test_pulls_of_one_node_share_the_line_of_requests() -> None:
     alone, beside = script(100, depth=3, line=8), script(100, depth=3, line=8)
     beside >> Tick(others=20)
