@@ -73,7 +73,6 @@ class Meeting:
         self._spawn = spawn
         self._trouble = trouble
         self._full = bitmap.full(blob.layout.count)
-        self._taken_away: set[str] = set()
         self._digests_new_until = 0.0 if blob.complete else float("inf")
 
     # ---------------------------------------------------------------- who
@@ -82,7 +81,7 @@ class Meeting:
         """Dial whom the supernode names, leave whom it drops."""
         for peer in message.drop:
             self.links.known.pop(peer, None)
-            self._taken_away.add(peer)
+            self.uploads.distrust(peer)
             for session in self.links.lanes(peer):
                 session.close(PeerError("the supernode took this neighbour away", subject=peer))
         for address in message.add:
@@ -153,8 +152,8 @@ class Meeting:
             bulk_from=settings.bulk_from,
         )
         self.links.add(session)
-        if is_far(zone, here) and peer not in self._taken_away:  # what others don't trust is not had by its zone
-            self.uploads.child_in(session.name, zone)
+        if is_far(zone, here):
+            self.uploads.child_in(session.name, zone, peer)
         if lane and not dialled:
             return  # a lane that the other side opened only takes pieces from us
         self._feed(ev.NeighbourUp(session.name, seed, is_far(here, zone)))

@@ -95,7 +95,6 @@ class Node:
         self._source = source
         self._source_open = False
         self._dialling: set[str] = set()
-        self._taken_away: set[str] = set()
         self._turns: deque[str] = deque()
         self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
         self._announce_at: float | None = None
@@ -156,13 +155,13 @@ class Node:
     def _open(self, other: Node) -> None:
         self.wires[other.id] = Wire(other)
         far = is_far(self.zone, other.zone)
-        if is_far(other.zone, self.zone) and other.id not in self._taken_away:
-            self.uploads.child_in(other.id, other.zone)
+        if is_far(other.zone, self.zone):
+            self.uploads.child_in(other.id, other.zone, other.id)
         self._happened(ev.NeighbourUp(other.id, other.seed, far))
 
     def take_away(self, peer: str) -> None:
         """The supernode wants us to leave it."""
-        self._taken_away.add(peer)
+        self.uploads.distrust(peer)
         self.disconnect(peer)
 
     def disconnect(self, peer: str) -> None:

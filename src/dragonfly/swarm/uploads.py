@@ -53,15 +53,21 @@ class Uploads:
         self.count = count
         self.have = have
         self._children: dict[str, _Child] = {}
+        self._distrusted: set[str] = set()
         #: sent_times[n] is the bitmap of pieces that went out n times (the last: n or more).
         self._sent_times: list[int] = [bitmap.full(count)]
 
     def gone(self, peer: str) -> None:
         self._children.pop(peer, None)
 
-    def child_in(self, peer: str, zone: str) -> None:
-        """`peer` is in another zone than we are."""
-        self._child(peer).zone = zone
+    def child_in(self, peer: str, zone: str, host: str) -> None:
+        """`peer`, a session of `host`, is in another zone than we are."""
+        if host not in self._distrusted:
+            self._child(peer).zone = zone
+
+    def distrust(self, host: str) -> None:
+        """The supernode took `host` away: what it gets from now on is not had by its zone."""
+        self._distrusted.add(host)
 
     def child_has(self, peer: str, pieces: int) -> None:
         self._child(peer).has |= pieces

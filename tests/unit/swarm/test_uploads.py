@@ -37,7 +37,7 @@ def test_nothing_to_choose_is_said() -> None:
 def test_into_another_zone_each_piece_is_sent_once() -> None:
     uploads = Uploads(4, have=0b1111)
     for peer, zone in (("a", "east"), ("b", "east"), ("c", "west")):
-        uploads.child_in(peer, zone)
+        uploads.child_in(peer, zone, peer)
     uploads.child_has("b", 0b0001)
     sent = []
     for peer in ("a", "b", "a", "b"):
@@ -53,7 +53,7 @@ def test_into_another_zone_each_piece_is_sent_once() -> None:
 def test_what_only_one_who_is_gone_had_is_sent_into_its_zone_again() -> None:
     uploads = Uploads(1, have=1)
     for peer in "ab":
-        uploads.child_in(peer, "east")
+        uploads.child_in(peer, "east", peer)
         uploads.asked_any(peer, 1, hint=0, busy=0)
     assert uploads.next("a") == Run(0, 1, True)
     uploads.gone("a")
@@ -80,3 +80,13 @@ def test_who_is_gone_waits_for_nothing() -> None:
     uploads.gone("a")
     assert not uploads.pending("a")
     assert uploads.next("a") is None
+
+
+def test_what_a_distrusted_host_gets_is_not_had_by_its_zone() -> None:
+    uploads = Uploads(1, have=1)
+    uploads.distrust("liar")
+    for peer, host in (("liar#1", "liar"), ("b", "b")):
+        uploads.child_in(peer, "east", host)
+        uploads.asked_any(peer, 1, hint=0, busy=0)
+    assert uploads.next("liar#1") == Run(0, 1, True)
+    assert uploads.next("b") == Run(0, 1, True)
