@@ -7,7 +7,7 @@ import math
 __all__ = ["Speed", "TokenBucket"]
 
 _LEAST_S = 0.002
-"""Clocks of event loops count milliseconds."""
+"""Over less time a sample says how the loop was scheduled, not how fast bytes come."""
 
 
 class TokenBucket:
