@@ -9,12 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ["from_bytes", "from_indexes", "full", "indexes", "leading_run", "lowest", "run_from", "runs", "to_bytes"]
+__all__ = [
+    "from_bytes",
+    "from_indexes",
+    "full",
+    "indexes",
+    "leading_run",
+    "lowest",
+    "run",
+    "run_from",
+    "runs",
+    "to_bytes",
+]
 
 
 def full(count: int) -> int:
     """All of `count` pieces."""
     return (1 << count) - 1
+
+
+def run(first: int, count: int) -> int:
+    """The `count` pieces from `first` on."""
+    return ((1 << count) - 1) << first
 
 
 def from_indexes(indexes: Iterable[int]) -> int:

@@ -40,8 +40,7 @@ def check_data(frame: Frame, layout: PieceLayout) -> None:
     """PeerError where the head of a DATA frame fits no run of `layout`."""
     if not frame.run or frame.first + frame.run > layout.count:
         raise PeerError("data for a piece that does not exist", subject=str(frame.first))
-    start, end = layout.span(frame.first, frame.run)
-    if end - start != frame.length:
+    if layout.bytes(frame.first, frame.run) != frame.length:
         raise PeerError("data of a wrong length", subject=str(frame.first))
 
 

@@ -242,18 +242,17 @@ class Meeting:
         """Begin the next run to `session`; its bytes, or 0 where it waits for nothing."""
         while (item := self.uploads.next(session.name)) is not None:
             if isinstance(item, Run):
-                start, end = self.layout.span(item.first, item.count)
                 if item.by_choice and self._node.now() < self._digests_new_until:
                     digests = self._blob.digests[32 * item.first : 32 * (item.first + item.count)]
                     session.out.send(wire.digests_frame(item.first, bytes(digests)))
                 session.send_run(item.first, item.count, chosen=item.by_choice)
-                return end - start
+                return self.layout.bytes(item.first, item.count)
             session.out.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
         return 0
 
     def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:
         self._blob.learn(first, digests)
-        self._feed(ev.DigestsKnown(((1 << len(digests) // 32) - 1) << first))
+        self._feed(ev.DigestsKnown(bitmap.run(first, len(digests) // 32)))
 
     def peer_refuses(self, session: PeerSession, first: int, count: int) -> None:
         self._feed(ev.Refused(session.name, first, count))
@@ -263,7 +262,7 @@ class Meeting:
 
     def pieces_arrived(self, session: PeerSession, first: int, count: int) -> None:
         self._feed(ev.BytesArrived(session.name, session.received))
-        arrived = bitmap.full(count) << first
+        arrived = bitmap.run(first, count)
         fresh = self._download.pieces.missing & arrived
         for run in bitmap.runs(fresh):
             self._fresh(session, *run)
@@ -320,7 +319,7 @@ class Meeting:
 
     def pieces_had(self, first: int, count: int) -> None:
         """These pieces are here and may be given away."""
-        self.uploads.have |= ((1 << count) - 1) << first
+        self.uploads.have |= bitmap.run(first, count)
 
     def all_here(self) -> None:
         """Everything is had: say so, and leave whom neither side needs."""

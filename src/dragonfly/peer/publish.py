@@ -27,7 +27,7 @@ class Publisher:
 
     def had(self, first: int, count: int) -> None:
         """These pieces are verified."""
-        self._fresh |= ((1 << count) - 1) << first
+        self._fresh |= bitmap.run(first, count)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY_S, self.flush)
 

@@ -322,8 +322,7 @@ class PeerSession:
 
     def send_run(self, first: int, count: int, *, chosen: bool) -> None:
         """Send a run of pieces; `owner.run_sent` follows when it has left. One at a time."""
-        start, end = self._layout.span(first, count)
-        size = end - start
+        start, size = self._layout.start(first), self._layout.bytes(first, count)
         self.out.send_run(
             wire.data_header(first, count, size, chosen=chosen), start, size, fast=size >= self._bulk_from
         )

@@ -364,7 +364,7 @@ class Node:
     # ---------------------------------------------------------------- taking
 
     def _on_offered(self, peer: str, first: int, count: int) -> None:
-        self.learn(((1 << count) - 1) << first)  # a seed tells the digests of what it chooses
+        self.learn(bitmap.run(first, count))  # a seed tells the digests of what it chooses
         self._happened(ev.Offered(peer, first, count))
 
     def _on_refused(self, peer: str, first: int, count: int) -> None:

@@ -163,7 +163,7 @@ class Download:
     # ---------------------------------------------------------------- pieces
 
     def _verified(self, first: int, count: int, peer: str, now: float) -> None:
-        fresh = list(bitmap.runs(self.pieces.missing & bitmap.full(count) << first))
+        fresh = list(bitmap.runs(self.pieces.missing & bitmap.run(first, count)))
         if not fresh:
             return
         self.source.piece_came(now, by_neighbour=bool(peer))
@@ -216,7 +216,7 @@ class Download:
             return
         for index in range(first, first + count):
             self.pieces.release(peer, index)
-        self.parents.lost(parent, ((1 << count) - 1) << first)
+        self.parents.lost(parent, bitmap.run(first, count))
         self._fill_all(now)
 
     # ---------------------------------------------------------------- neighbours

@@ -103,7 +103,7 @@ class Fallback:
         while len(self._asked) < streams:
             free = self._pieces.missing & ~self._pieces.under_way
             for first, count in self._asked.items():
-                free &= ~(((1 << count) - 1) << first)
+                free &= ~bitmap.run(first, count)
             if not free:
                 return
             start = head()

@@ -48,11 +48,11 @@ class Inflight:
             if self.missing >> index & 1:
                 self.owners.setdefault(index, {})[owner] = now
                 mine[index] = now
-        self.free &= ~(((1 << count) - 1) << first)
+        self.free &= ~bitmap.run(first, count)
 
     def verified(self, first: int, count: int = 1) -> list[tuple[int, str]]:
         """The pieces are had; returns the owners that were still asked for one, as `(piece, owner)`."""
-        bits = ((1 << count) - 1) << first
+        bits = bitmap.run(first, count)
         self.missing &= ~bits
         self.have |= bits
         self.free &= ~bits

@@ -123,7 +123,7 @@ class Uploads:
             return Nothing(0, 0)
         if run.count < item.count:
             child.queue.appendleft(_Any(item.count - run.count, item.hint, item.busy))
-        child.has |= ((1 << run.count) - 1) << run.first
+        child.has |= bitmap.run(run.first, run.count)
         self._count_sent(run.first, run.count)
         return run
 
@@ -147,7 +147,7 @@ class Uploads:
         return None
 
     def _count_sent(self, first: int, count: int) -> None:
-        moved = ((1 << count) - 1) << first
+        moved = bitmap.run(first, count)
         for times, level in enumerate(self._sent_times):
             here = level & moved
             if not here:

@@ -132,5 +132,5 @@ def parse_runs(payload: bytes | bytearray | memoryview, limit: int) -> int:
     for first, count in _run.iter_unpack(payload):
         if first + count > limit:
             raise ProtocolError("a piece that does not exist", subject=f"{first}+{count} of {limit}")
-        pieces |= ((1 << count) - 1) << first
+        pieces |= bitmap.run(first, count)
     return pieces
