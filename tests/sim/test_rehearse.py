@@ -28,6 +28,18 @@ def test_those_who_join_last_are_served_as_well_as_those_who_join_first() -> Non
     assert outcome.p99_s / outcome.p50_s < 1.05
 
 
+def test_who_has_nothing_is_served_first_so_all_have_a_piece_to_give_soon() -> None:
+    crowd = Crowd(peers=100, size=2_000_000, piece_size=32 * 1024)
+    transfers: list[Transfer] = []
+    rehearse(crowd, transfers=transfers)
+    first: dict[str, float] = {}
+    for transfer in transfers:
+        first.setdefault(transfer.taker, transfer.ended)
+    assert len(first) == crowd.peers + 1, "all, and the seed"
+    a_piece = crowd.piece_size / crowd.peer_rate
+    assert max(first.values()) < 8 * a_piece, "in turn alone it takes nine to eleven"
+
+
 def test_the_source_is_read_once() -> None:
     assert rehearse(CROWD).source_copies == 1.0
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from types import TracebackType
 from typing import Self
 
@@ -112,7 +113,7 @@ class Engine:
             sources=sources,
             tracker=tracker,
             tracer=tracer,
-            slots=UploadSlots(settings.upload_slots, TokenBucket(settings.upload_limit)),
+            slots=UploadSlots(settings.upload_slots, TokenBucket(settings.upload_limit), Random()),
             bulk=BulkPool(settings.bulk_threads),
             reading=ThreadPoolExecutor(settings.source_threads, thread_name_prefix="source"),
             hashing=ThreadPoolExecutor(4, thread_name_prefix="hash"),

@@ -236,7 +236,7 @@ class Meeting:
                 return
             case _:
                 raise PeerError("a frame that makes no sense here", subject=frame.kind.name)
-        self._node.slots.want(session, self.start_upload)
+        self._node.slots.want(session, self)
 
     def start_upload(self, session: PeerSession) -> int:
         """Begin the next run to `session`; its bytes, or 0 where it waits for nothing."""
@@ -249,6 +249,9 @@ class Meeting:
                 return self.layout.bytes(item.first, item.count)
             session.out.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
         return 0
+
+    def empty_handed(self, session: PeerSession) -> bool:
+        return self.uploads.empty_handed(session.name)
 
     def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:
         self._blob.learn(first, digests)

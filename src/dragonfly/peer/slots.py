@@ -1,6 +1,6 @@
 """Upload slots: whose piece leaves the node now.
 
-Few pieces leave at once, each session in turn, so that each is soon whole somewhere else
+Few pieces leave at once, each session in turn (`swarm.turns`), so that each is soon whole somewhere else
 and can be passed on; sending to all at the same time would make every first copy late.
 A session whose link is stuck does not hold its slot for others.
 """
@@ -8,43 +8,52 @@ A session whose link is stuck does not hold its slot for others.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from random import Random
+from typing import Protocol
 
 from dragonfly.core.rate import TokenBucket
 from dragonfly.peer.session import PeerSession
+from dragonfly.swarm.turns import Turns
 
-__all__ = ["UploadSlots"]
-
-Start = Callable[[PeerSession], int]
+__all__ = ["Giver", "UploadSlots"]
 
 _STUCK_S = 0.1
+
+
+class Giver(Protocol):
+    """The task of a session."""
+
+    def start_upload(self, session: PeerSession) -> int:
+        """Begin the next run to `session`; its bytes, or 0 where it waits for nothing."""
+        ...
+
+    def empty_handed(self, session: PeerSession) -> bool:
+        """Whether the other side has nothing yet."""
+        ...
 
 
 class UploadSlots:
     """One for the whole node. `limit` is its upload rate."""
 
-    def __init__(self, slots: int, limit: TokenBucket) -> None:
+    def __init__(self, slots: int, limit: TokenBucket, rng: Random) -> None:
         self._slots = slots
         self._limit = limit
-        self._starts: dict[PeerSession, Start] = {}
-        self._ready: deque[PeerSession] = deque()
-        self._queued: set[PeerSession] = set()
+        self._givers: dict[PeerSession, Giver] = {}
+        self._turns: Turns[PeerSession] = Turns(rng)
         self._active: dict[PeerSession, int] = {}
         self._stuck: set[PeerSession] = set()
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
-    def want(self, session: PeerSession, start: Start) -> None:
-        """`session` has something to send: `start` begins its next run and returns the bytes, 0 for none."""
-        self._starts[session] = start
+    def want(self, session: PeerSession, giver: Giver) -> None:
+        """`giver` has something to send to `session`."""
+        self._givers[session] = giver
         self._enqueue(session)
 
     def _enqueue(self, session: PeerSession) -> None:
-        if session not in self._queued and session not in self._active and session not in self._stuck:
-            self._queued.add(session)
-            self._ready.append(session)
+        if session not in self._active and session not in self._stuck:
+            self._turns.add(session, empty_handed=self._givers[session].empty_handed(session))
         self._pump()
 
     def sent(self, session: PeerSession) -> None:
@@ -55,42 +64,39 @@ class UploadSlots:
             self._enqueue(session)
 
     def gone(self, session: PeerSession) -> None:
-        self._starts.pop(session, None)
+        self._givers.pop(session, None)
         self._active.pop(session, None)
         self._stuck.discard(session)
-        if session in self._queued:
-            self._queued.discard(session)
-            self._ready.remove(session)
+        self._turns.discard(session)
         self._pump()
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._ready.clear()
+        self._turns.clear()
 
     def _pump(self) -> None:
         if self._pumping:
             return
         self._pumping = True
         try:
-            while self._ready and len(self._active) < self._slots:
+            while self._turns and len(self._active) < self._slots:
                 now = self._loop.time()
                 if wait := self._limit.delay(now):
                     self._wake_in(wait)
                     return
-                session = self._ready.popleft()
-                self._queued.discard(session)
+                session = self._turns.next()
                 if session.closed or session.out.busy:
                     continue
                 self._active[session] = session.out.moved
-                size = self._starts[session](session)
+                size = self._givers[session].start_upload(session)
                 if size:
                     self._limit.take(size, now)
                 elif self._active.get(session) is not None:
                     del self._active[session]
         finally:
             self._pumping = False
-        if self._ready:
+        if self._turns:
             self._wake_in(_STUCK_S)
 
     def _wake_in(self, seconds: float) -> None:

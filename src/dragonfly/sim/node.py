@@ -7,7 +7,6 @@ corrupt host sends wrong bytes; a dead one says nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
 from dragonfly.swarm.announcing import Announcing
 from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.turns import Turns
 from dragonfly.swarm.uploads import Nothing, Run, Uploads
 
 __all__ = ["Directory", "Node"]
@@ -47,12 +47,11 @@ class Directory(Protocol):
 class Wire:
     """One host's side of a session with another."""
 
-    __slots__ = ("arrived", "queued", "to", "told", "under_way")
+    __slots__ = ("arrived", "to", "told", "under_way")
 
     def __init__(self, to: Node) -> None:
         self.to = to
         self.told = 0
-        self.queued = False
         self.under_way = 0
         """Bytes on their way to the other side."""
         self.arrived = 0
@@ -95,7 +94,7 @@ class Node:
         self._source = source
         self._source_open = False
         self._dialling: set[str] = set()
-        self._turns: deque[str] = deque()
+        self._turns: Turns[str] = Turns(Random(world.rng.random()))
         self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
         self._announce_at: float | None = None
         self._publishing = False
@@ -311,21 +310,18 @@ class Node:
         self.uploads.cancelled(peer, first, count)
 
     def _want(self, peer: str) -> None:
-        wire = self.wires[peer]
-        if not wire.queued and self.uploads.pending(peer):
-            wire.queued = True
-            self._turns.append(peer)
+        if peer not in self._turns and self.uploads.pending(peer):
+            self._turns.add(peer, empty_handed=self.uploads.empty_handed(peer))
             self._pump()
 
     def _pump(self) -> None:
         """Begin the next run if the uplink is free; children take turns."""
         world = self.world
         while self.alive and self._turns and self.up.free_at <= world.now + 1e-9:
-            peer = self._turns.popleft()
+            peer = self._turns.next()
             wire = self.wires.get(peer)
             if wire is None:
                 continue
-            wire.queued = False
             if wire.under_way >= world.settings.window_bytes:
                 continue  # `received` puts it back
             match self.uploads.next(peer):

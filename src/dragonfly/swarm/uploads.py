@@ -38,11 +38,13 @@ class _Any(msgspec.Struct, gc=False):
 
 
 class _Child:
-    __slots__ = ("has", "queue", "zone")
+    __slots__ = ("fed", "has", "queue", "zone")
 
     def __init__(self) -> None:
         self.zone = ""
         self.has = 0
+        self.fed = False
+        """It has a piece, or is being sent one."""
         self.queue: deque[Run | _Any] = deque()
 
 
@@ -70,7 +72,14 @@ class Uploads:
         self._distrusted.add(host)
 
     def child_has(self, peer: str, pieces: int) -> None:
-        self._child(peer).has |= pieces
+        child = self._child(peer)
+        child.has |= pieces
+        child.fed = child.fed or bool(pieces)
+
+    def empty_handed(self, peer: str) -> bool:
+        """Whether `peer` has nothing, and nothing on its way from here: it should go first (`swarm.turns`)."""
+        child = self._children.get(peer)
+        return child is None or not child.fed
 
     def asked(self, peer: str, first: int, count: int) -> None:
         """`peer` wants a run by name."""
@@ -113,6 +122,7 @@ class Uploads:
                     return Nothing(item.first, item.count)
                 child.queue.appendleft(Run(item.first + held, item.count - held))
                 item = Run(item.first, held)
+            child.fed = True
             self._count_sent(item.first, item.count)
             return item
         useful = self.have & ~item.busy & ~child.has
@@ -124,6 +134,7 @@ class Uploads:
         if run.count < item.count:
             child.queue.appendleft(_Any(item.count - run.count, item.hint, item.busy))
         child.has |= bitmap.run(run.first, run.count)
+        child.fed = True
         self._count_sent(run.first, run.count)
         return run
 

@@ -90,3 +90,24 @@ def test_what_a_distrusted_host_gets_is_not_had_by_its_zone() -> None:
         uploads.asked_any(peer, 1, hint=0, busy=0)
     assert uploads.next("liar#1") == Run(0, 1, True)
     assert uploads.next("b") == Run(0, 1, True)
+
+
+def test_a_child_is_empty_handed_until_it_has_a_piece_or_is_sent_one() -> None:
+    uploads = Uploads(4, have=0b1111)
+    assert uploads.empty_handed("a"), "nothing is known of it"
+    uploads.child_has("a", 0)
+    assert uploads.empty_handed("a"), "it said that it has nothing"
+    uploads.child_has("a", 0b1000)
+    assert not uploads.empty_handed("a")
+    uploads.asked("b", 0, 2)
+    uploads.asked_any("c", 1, hint=0, busy=0)
+    assert uploads.empty_handed("b")
+    assert uploads.empty_handed("c")
+    uploads.next("b")
+    uploads.next("c")
+    assert not uploads.empty_handed("b"), "its second piece waits for others' first"
+    assert not uploads.empty_handed("c")
+    uploads.asked("d", 0, 1)
+    uploads.have = 0
+    assert uploads.next("d") == Nothing(0, 1)
+    assert uploads.empty_handed("d"), "a refusal is no piece"
