@@ -138,8 +138,8 @@ class _Run:
         pipe = self.clients[i].stdin
         assert pipe is not None
         try:
-            pipe.write(b"go\n")
-            pipe.flush()
+            pipe.write(b"\n")
+            pipe.close()
         except OSError as error:
             self.bad[i] = f"died before the start: {error}"
 

@@ -86,10 +86,11 @@ class Job:
         """Start a server or daemon that must run before the clock does.
 
         Two hundred clients on the machine's cores must not keep a server waiting that has a machine of its own
-        in a data centre, so servers go first.
+        in a data centre, so servers go first. (By niceness they would not: the kernel weighs sessions, autogroups,
+        against each other before the processes within.)
         """
         with self.log(log or host) as out:
-            first = [] if host.startswith("c") else ["nice", "-n", "-10"]
+            first = [] if host.startswith("c") else ["chrt", "--rr", "1"]
             return self.rig.start(host, [*first, *argv], stdout=out, stderr=subprocess.STDOUT)
 
 
@@ -99,7 +100,7 @@ class System:
     `setup` starts what must run before the clock; `client_argv` is what client i starts when
     the clock does. It is done when it exits with 0, or (`marker`) when `job.done(i)` appears,
     after which it may go on serving. A `gated` client starts before the clock, creates
-    `job.ready(i)`, and begins at a line on its standard input.
+    `job.ready(i)`, and begins when its standard input, an empty line, ends.
     """
 
     name = "system"
@@ -146,13 +147,13 @@ def at_the_line(job: Job, i: int, argv: list[str]) -> list[str]:
 
 
 def curl(job: Job, i: int, server: str, *more: str) -> list[str]:
-    """curl on client i for all files at once, gated."""
+    """curl on client i for all files at once, gated: loaded and set up, it reads options until its input ends."""
     argv = ["curl", "-sSf", "--no-progress-meter", *more]
     if len(job.blobs) > 1:
         argv += ["--parallel", "--parallel-immediate", "--parallel-max", str(len(job.blobs))]
     for blob, output in zip(job.blobs, job.outputs(i), strict=True):
         argv += ["-o", str(output), f"http://{job.rig.ip(server)}:{HTTP_PORT}{blob.url_path}"]
-    return at_the_line(job, i, argv)
+    return ["sh", "-c", ': > "$0" && exec "$@"', str(job.ready(i)), *argv, "-K", "-"]
 
 
 def start_nginx(job: Job, host: str) -> None:
