@@ -213,7 +213,8 @@ class PullDone(_Message, frozen=True, kw_only=True, tag=True):
 
 class TaskInfo(_Message, frozen=True, kw_only=True, tag=True):
     """What the task is. `digests` are those of the pieces 0 … n-1 known so far, 32 bytes each,
-    zeros where unknown. `sealed`: the seed has checked the whole against its digest."""
+    zeros where unknown; a supernode tells all of them here, or none and `Digests` after it.
+    `sealed`: the seed has checked the whole against its digest."""
 
     key: TaskKey
     length: int

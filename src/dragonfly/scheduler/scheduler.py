@@ -15,7 +15,9 @@ from random import Random
 
 import msgspec
 
+from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
+from dragonfly.core.digest import known_digests
 from dragonfly.core.health import Health
 from dragonfly.core.task import TaskKey
 from dragonfly.core.zones import is_far
@@ -225,12 +227,15 @@ class Scheduler:
         if not ids:
             return
         count = -(-task.info.length // task.info.piece_size)
-        digests = bytes(task.digests) if any(task.digests) else b""
+        known = known_digests(task.digests)
+        digests = bytes(task.digests) if known == bitmap.full(count) else b""
         others = len(task.members) - len(ids)
         info = msgspec.structs.replace(
             task.info, digests=digests, ticket=self.ticket(task.key), peers=others or len(ids) - 1
         )
         self._out.append(Send(ids, info))
+        if not digests:
+            self._seeding.catch_up(task, ids, known)
         for host_id in ids:
             member = task.members[host_id]
             member.waiting = False

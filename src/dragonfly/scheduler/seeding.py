@@ -15,6 +15,7 @@ from random import Random
 
 import msgspec
 
+from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
 from dragonfly.core.task import TaskSpec
 from dragonfly.scheduler.decisions import Decision, Send, StartSeed
@@ -132,6 +133,12 @@ class Seeding:
             self._say(Send(hosts, msg.Digests(key=task.key, first=first, digests=digests, sealed=sealed and last)))
         if sealed and not runs:
             self._say(Send(hosts, msg.Digests(key=task.key, first=0, digests=b"", sealed=True)))
+
+    def catch_up(self, task: Task, hosts: tuple[str, ...], known: int) -> None:
+        """Tell newcomers the `known` digests, and no zeros for the others: hundreds may come at once."""
+        for first, count in bitmap.runs(known):
+            digests = bytes(task.digests[32 * first : 32 * (first + count)])
+            self._say(Send(hosts, msg.Digests(key=task.key, first=first, digests=digests)))
 
     def failed(self, task: Task, failure: msg.TaskFailed, now: float) -> None:
         """Tell those who wait and those who pull, unless somebody's credentials may do better."""

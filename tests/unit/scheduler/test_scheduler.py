@@ -113,14 +113,23 @@ def test_a_new_version_is_told_to_those_who_had_not_heard_of_the_old(talk: Talk)
     assert set(talk.mind.roster.tasks[KEY].members) == set(names[100:])
 
 
-def test_a_latecomer_is_told_the_digests_known_so_far(talk: Talk) -> None:
-    talk.hello("a", "b").pulls("a")
+def test_a_latecomer_is_told_the_digests_known_so_far_and_no_others(talk: Talk) -> None:
+    talk.hello("a", "b", "c").pulls("a")
     talk.says("seed", described(sealed=False))
     talk.says("seed", msg.Digests(key=KEY, first=1, digests=DIGESTS[:32]))
+    talk.says("seed", msg.Digests(key=KEY, first=3, digests=DIGESTS[32:64]))
     talk.rest()
     talk.pulls("b")
-    told = sent(talk.rest(), "b", msg.TaskInfo)
-    assert [info.digests for info in told] == [bytes(32) + DIGESTS[:32] + bytes(64)]
+    rest = talk.rest()
+    assert [info.digests for info in sent(rest, "b", msg.TaskInfo)] == [b""], "zeros would be half of it"
+    told = sent(rest, "b", msg.Digests)
+    assert [(one.first, one.digests) for one in told] == [(1, DIGESTS[:32]), (3, DIGESTS[32:64])]
+    talk.says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS))
+    talk.rest()
+    talk.pulls("c")
+    rest = talk.rest()
+    assert [info.digests for info in sent(rest, "c", msg.TaskInfo)] == [DIGESTS], "all of them: in one message"
+    assert not sent(rest, "c", msg.Digests)
 
 
 def test_who_has_all_of_it_already_is_given_no_neighbours(talk: Talk) -> None:
