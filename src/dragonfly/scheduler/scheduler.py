@@ -360,8 +360,15 @@ class Scheduler:
         host.health.report(reporter.info.id, weights.get(message.kind, self._settings.silent_weight), now)
         if host.health.isolated(now) and not was_isolated:
             self._isolate(host, message.kind, now)
-        elif not member.complete and not member.waiting:
+            return
+        if not member.complete and not member.waiting:
             self._give(task, member, 1, now)
+        accused = task.members.get(host.info.id)
+        if accused is None or accused.complete or accused.waiting or host.health.isolated(now):
+            return
+        if len(accused.links) < self._settings.degree:
+            # Else one that is blamed for a moment's silence would pull with fewer and fewer neighbours, to its end.
+            self._give(task, accused, 1, now)
 
     def _isolate(self, host: Host, kind: msg.TroubleKind, now: float) -> None:
         """Take `host` away from everybody who has it."""

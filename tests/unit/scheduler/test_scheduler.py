@@ -329,6 +329,21 @@ def test_a_replacement_is_never_the_one_that_was_left(talk: Talk, kind: msg.Trou
     assert "p0" in talk.given("p1"), "after a while it is given another chance"
 
 
+def test_who_is_left_gets_another_neighbour_too_unless_it_is_isolated(talk: Talk) -> None:
+    talk.seed_knows()
+    talk.members(30)
+    talk.rest()
+    accuser, other = sorted(talk.links("p0"))[:2]
+    before = len(talk.links("p0"))
+    talk.says(accuser, trouble("p0", msg.TroubleKind.SILENT))
+    given = talk.given("p0")
+    assert len(given) == 1
+    assert accuser not in given
+    assert len(talk.links("p0")) == before, "it pulls with as many as before"
+    talk.says(accuser, trouble("p0")).says(other, trouble("p0"))
+    assert talk.links("p0") == set()
+
+
 def test_the_seed_is_never_isolated(talk: Talk) -> None:
     talk.seed_knows()
     names = talk.members(4)
