@@ -42,8 +42,12 @@ def from_indexes(indexes: Iterable[int]) -> int:
 
 def indexes(bits: int) -> Iterator[int]:
     """The pieces of the set, lowest first."""
+    if not bits:
+        return
     # Cut into bytes first: peeling single bits off a large integer is quadratic.
-    for at, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little")):
+    skip = lowest(bits) // 8
+    bits >>= 8 * skip
+    for at, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), skip):
         while byte:
             low = byte & -byte
             yield at * 8 + low.bit_length() - 1

@@ -17,6 +17,8 @@ class Links:
 
     def __init__(self, rhythm: Announcing, have: Callable[[], int], full: int) -> None:
         self.sessions: dict[str, PeerSession] = {}
+        self._lanes: dict[str, list[PeerSession]] = {}
+        """The same by peer."""
         self.dialling: set[str] = set()
         self.known: dict[str, PeerAddress] = {}
         self._have = have
@@ -33,17 +35,22 @@ class Links:
 
     def peers(self) -> tuple[str, ...]:
         """Ids of the neighbours that we are connected with."""
-        return tuple({session.peer for session in self.sessions.values()})
+        return tuple(self._lanes)
 
     def add(self, session: PeerSession) -> None:
         self.sessions[session.name] = session
+        self._lanes.setdefault(session.peer, []).append(session)
 
     def remove(self, session: PeerSession) -> None:
         if self.sessions.get(session.name) is session:
             del self.sessions[session.name]
+        if session in (lanes := self._lanes.get(session.peer, [])):
+            lanes.remove(session)
+            if not lanes:
+                del self._lanes[session.peer]
 
-    def lanes(self, peer: str) -> list[PeerSession]:
-        return [session for session in self.sessions.values() if session.peer == peer]
+    def lanes(self, peer: str) -> tuple[PeerSession, ...]:
+        return tuple(self._lanes.get(peer, ()))
 
     def next_lane(self, peer: str) -> int:
         """The lowest lane number to `peer` that is not in use."""

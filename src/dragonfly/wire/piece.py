@@ -22,6 +22,7 @@ announcement are then 16 bytes each and one send, and both sides use one connect
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 from typing import NamedTuple
 
@@ -108,8 +109,9 @@ def has_frame(pieces: int) -> bytes:
     return _header.pack(Kind.HAS, 0, 0, 0, 0, len(payload)) + payload
 
 
+@functools.lru_cache(maxsize=4)
 def have_frame(pieces: int) -> bytes:
-    """Announce a bitmap of new pieces, as runs."""
+    """Announce a bitmap of new pieces, as runs. All neighbours are told the same: it is remembered."""
     payload = b"".join(_run.pack(first, count) for first, count in bitmap.runs(pieces))
     return _header.pack(Kind.HAVE, 0, 0, 0, 0, len(payload)) + payload
 
