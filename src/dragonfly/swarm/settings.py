@@ -67,7 +67,7 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.05
     announce_most_s: Annotated[
         Duration, Meta(description="… and no later than this, while waiting for a batch (`swarm.announcing`)")
-    ] = 1.0
+    ] = 0.5
     tick_s: Annotated[
         Duration, Meta(description="how often late neighbours are looked for; half as often where pieces take seconds")
     ] = 0.25
