@@ -128,17 +128,15 @@ class Seeding:
         if not hosts:
             return
         for number, (first, count) in enumerate(runs):
-            digests = bytes(task.digests[32 * first : 32 * (first + count)])
             last = number == len(runs) - 1
-            self._say(Send(hosts, msg.Digests(key=task.key, first=first, digests=digests, sealed=sealed and last)))
+            self._say(Send(hosts, _told(task, first, count, sealed=sealed and last)))
         if sealed and not runs:
-            self._say(Send(hosts, msg.Digests(key=task.key, first=0, digests=b"", sealed=True)))
+            self._say(Send(hosts, _told(task, 0, 0, sealed=True)))
 
     def catch_up(self, task: Task, hosts: tuple[str, ...], known: int) -> None:
         """Tell newcomers the `known` digests, and no zeros for the others: hundreds may come at once."""
         for first, count in bitmap.runs(known):
-            digests = bytes(task.digests[32 * first : 32 * (first + count)])
-            self._say(Send(hosts, msg.Digests(key=task.key, first=first, digests=digests)))
+            self._say(Send(hosts, _told(task, first, count)))
 
     def failed(self, task: Task, failure: msg.TaskFailed, now: float) -> None:
         """Tell those who wait and those who pull, unless somebody's credentials may do better."""
@@ -174,6 +172,12 @@ class Seeding:
         wait = min(self._settings.fallback_most_s, task.fallbacks * step) * (0.75 + 0.5 * self._rng.random())
         task.fallbacks += 1
         return msgspec.structs.replace(failure, retry_after=wait)
+
+
+def _told(task: Task, first: int, count: int, *, sealed: bool = False) -> msg.Digests:
+    """The digests of a run of pieces, as members are told them."""
+    digests = bytes(task.digests[32 * first : 32 * (first + count)])
+    return msg.Digests(key=task.key, first=first, digests=digests, sealed=sealed)
 
 
 def _credentials(spec: TaskSpec | None) -> str:
