@@ -11,10 +11,9 @@ import contextlib
 import socket
 from typing import NamedTuple
 
-import h11
-
 from dragonfly.daemon.policy import split_host
 from dragonfly.errors import SourceUnreachable, UsageError
+from dragonfly.net.heads import parse_request
 from dragonfly.net.listen import format_address
 from dragonfly.net.sniff import readable
 
@@ -41,25 +40,23 @@ async def read_connect(sock: socket.socket, timeout_s: float, limit: int) -> Con
     UsageError where it makes no sense or is longer than `limit` bytes; TimeoutError, ConnectionError.
     """
     loop = asyncio.get_running_loop()
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=limit)
-    tail = b""
+    head = b""
     async with asyncio.timeout(timeout_s):
-        while True:
+        while not head.endswith(_END_OF_HEAD):
             await readable(sock)
             seen = sock.recv(65536, socket.MSG_PEEK)
             if not seen:
                 raise ConnectionResetError("closed in its request head")
+            tail = head[-3:]
             end = (tail + seen).find(_END_OF_HEAD)
             take = len(seen) if end < 0 else end + len(_END_OF_HEAD) - len(tail)
-            data = await loop.sock_recv(sock, take)
-            tail = (tail + data)[-3:]
-            try:
-                parser.receive_data(data)
-                event = parser.next_event()
-            except h11.RemoteProtocolError as error:
-                raise UsageError("not a request that can be read", subject=str(error)) from None
-            if isinstance(event, h11.Request):
-                return _where(event.target.decode("ascii", "replace"))
+            if len(head) + take > limit:
+                raise UsageError("a request head that is too long", subject=f"over {limit} bytes")
+            head += await loop.sock_recv(sock, take)
+    try:
+        return _where(parse_request(head).target)
+    except ValueError as error:
+        raise UsageError("not a request that can be read", subject=str(error)) from None
 
 
 async def connect_to(where: Connect, timeout_s: float) -> socket.socket:

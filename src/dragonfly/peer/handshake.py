@@ -6,33 +6,23 @@
     Authorization: Bearer <ticket>
 
 The head is peeked and then taken exactly, so that the bytes after it, frames, stay in the
-kernel for the session's own buffers. h11 parses it.
+kernel for the session's own buffers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import NamedTuple
 from urllib.parse import quote
 
-import h11
-
 from dragonfly.errors import PeerError
+from dragonfly.net.heads import Head, parse_request, parse_status
 from dragonfly.wire.piece import UPGRADE
 
 __all__ = ["Head", "answer", "dial", "read_head", "wait_readable"]
 
 _HEAD_LIMIT = 16 * 1024
 _ESTABLISHED = 1  # tcpi_state of TCP_INFO
-
-
-class Head(NamedTuple):
-    """A parsed request head: header names in lower case."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
 
 
 async def wait_readable(sock: socket.socket) -> None:
@@ -78,16 +68,10 @@ async def read_head(sock: socket.socket, timeout: float) -> Head:
             data = await _take_head(sock)
     except TimeoutError:
         raise PeerError("no request came in time") from None
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(data)
     try:
-        event = connection.next_event()
-    except h11.RemoteProtocolError as error:
+        return parse_request(data)
+    except ValueError as error:
         raise PeerError("not HTTP", subject=str(error)) from None
-    if not isinstance(event, h11.Request):
-        raise PeerError("not a HTTP request")
-    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
-    return Head(event.method.decode("ascii"), event.target.decode("ascii"), headers)
 
 
 def answer(status: int, reason: str, body: bytes = b"", kind: str = "text/plain; charset=utf-8") -> bytes:
@@ -114,29 +98,13 @@ async def dial(
     try:
         async with asyncio.timeout(timeout):
             await loop.sock_connect(sock, (address, port))
-            connection = h11.Connection(h11.CLIENT)
             host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-            request = h11.Request(
-                method="GET",
-                target=target,
-                headers=[
-                    ("Host", host),
-                    ("Connection", "Upgrade"),
-                    ("Upgrade", UPGRADE),
-                    ("Dragonfly-Peer", peer),
-                    ("Dragonfly-Lane", str(lane)),
-                    *([("Dragonfly-Zone", quote(zone))] if zone else []),
-                    ("Authorization", f"Bearer {ticket or '-'}"),  # a header value can't be empty
-                ],
-            )
-            await loop.sock_sendall(sock, connection.send(request) or b"")
-            connection.receive_data(await _take_head(sock))
-            event = connection.next_event()
-        if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+            await loop.sock_sendall(sock, _request(host, target, peer=peer, zone=zone, ticket=ticket, lane=lane))
+            status = parse_status(await _take_head(sock))
+        if status == 101:
             return sock
-        status = getattr(event, "status_code", 0)
         raise PeerError("the neighbour declined", subject=str(status))
-    except (OSError, TimeoutError, h11.ProtocolError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
         sock.close()
         raise PeerError(
             "a neighbour can't be reached", subject=f"{address}:{port}", advice=str(error) or "no answer"
@@ -144,3 +112,20 @@ async def dial(
     except BaseException:
         sock.close()
         raise
+
+
+def _request(host: str, target: str, *, peer: str, zone: str, ticket: str, lane: int) -> bytes:
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {host}",
+        "Connection: Upgrade",
+        f"Upgrade: {UPGRADE}",
+        f"Dragonfly-Peer: {peer}",
+        f"Dragonfly-Lane: {lane}",
+        f"Authorization: Bearer {ticket}",
+    ]
+    if zone:
+        lines.append(f"Dragonfly-Zone: {quote(zone)}")
+    if any(not line.isprintable() for line in lines):
+        raise PeerError("a neighbour's address that can't stand in a request", subject=repr(target))
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
