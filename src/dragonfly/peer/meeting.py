@@ -32,17 +32,13 @@ from dragonfly.wire.piece import Frame, Kind
 __all__ = ["Meeting"]
 
 
-_PUBLISHED_WITHIN_S = 10.0
-"""After so long the supernode has told everybody the digests of pieces that a seed has read."""
-
-
 async def _raised(error: Exception) -> None:
     raise error
 
 
 class Meeting:
     """`feed` takes events for the task's mind; `spawn` runs a coroutine in the task's care;
-    `trouble` reports a neighbour that could not be reached."""
+    `trouble` reports a neighbour that could not be reached; `given` hears of each run that begins to leave."""
 
     def __init__(
         self,
@@ -55,6 +51,7 @@ class Meeting:
         feed: Callable[[ev.Event], None],
         spawn: Callable[[Coroutine[None, None, None]], None],
         trouble: Callable[[str, TroubleKind], None],
+        given: Callable[[int, int], None] | None = None,
     ) -> None:
         self.info = info
         self.layout: PieceLayout = blob.layout
@@ -64,6 +61,7 @@ class Meeting:
             Announcing(swarm.announce_s, swarm.announce_most_s),
             lambda: download.pieces.have,
             bitmap.full(blob.layout.count),
+            lambda: download.pace,
         )
         self._node = node
         self._blob = blob
@@ -73,7 +71,9 @@ class Meeting:
         self._spawn = spawn
         self._trouble = trouble
         self._full = bitmap.full(blob.layout.count)
-        self._digests_new_until = 0.0 if blob.complete else float("inf")
+        self._given = given
+        self._tells_digests = not blob.complete
+        """To whom it gives a piece of its choice: the supernode has not told all of them when the pull begins."""
 
     # ---------------------------------------------------------------- who
 
@@ -242,7 +242,9 @@ class Meeting:
         """Begin the next run to `session`; its bytes, or 0 where it waits for nothing."""
         while (item := self.uploads.next(session.name)) is not None:
             if isinstance(item, Run):
-                if item.by_choice and self._node.now() < self._digests_new_until:
+                if self._given is not None:
+                    self._given(item.first, item.count)
+                if item.by_choice and self._tells_digests:
                     digests = self._blob.digests[32 * item.first : 32 * (item.first + item.count)]
                     session.out.send(wire.digests_frame(item.first, bytes(digests)))
                 session.send_run(item.first, item.count, chosen=item.by_choice)
@@ -326,7 +328,6 @@ class Meeting:
 
     def all_here(self) -> None:
         """Everything is had: say so, and leave whom neither side needs."""
-        self._digests_new_until = self._node.now() + _PUBLISHED_WITHIN_S
         self.links.announce_all()
         for session in list(self.links.sessions.values()):
             self.part_if_done(session)

@@ -180,6 +180,8 @@ class TaskRun:
             now=now,
             limits=tuple(limit for limit in (self.limit, self.node.download_limit) if limit.rate),
         )
+        if self.policy is SourcePolicy.FIRST:
+            self._publisher = Publisher(self.key, blob, self.node.tracker)
         self.meeting = Meeting(
             self.node,
             info,
@@ -189,9 +191,8 @@ class TaskRun:
             feed=self.feed,
             spawn=self.spawn,
             trouble=self._trouble,
+            given=self._publisher.given if self._publisher is not None else None,
         )
-        if self.policy is SourcePolicy.FIRST:
-            self._publisher = Publisher(self.key, blob, self.node.tracker)
         self.node.tracer.emit("pull.described", task=self.key, length=info.length, piece_size=info.piece_size, had=had)
         self.described.set()
         if blob.complete and blob.sealed:

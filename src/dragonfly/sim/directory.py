@@ -1,13 +1,14 @@
 """The supernode in the simulator: the product's own `scheduler.Scheduler`, with messages that take time.
 
-Nothing is decided here. What hosts say becomes the messages that daemons send, what the
-scheduler decides is done after a round trip, so a change of its policy is judged in a
-virtual world before it is in a real one.
+They leave by the seed's link, as on a real supernode, and so keep its pieces waiting. Nothing
+is decided here. What hosts say becomes the messages that daemons send, what the scheduler
+decides is done after a round trip, so a change of its policy is judged in a virtual world
+before it is in a real one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import msgspec
 
 from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
@@ -26,6 +27,8 @@ __all__ = ["Supernode"]
 _SPEC = TaskSpec(url="sim://task", digest="sha256:" + 64 * "0")
 _DIGEST = b"\x01" * 32
 """Of any piece: who lies is known here without hashing."""
+_HEADERS = 72
+"""Bytes of a message that are not its own: Ethernet, IP, TCP, WebSocket."""
 
 
 class Supernode:
@@ -35,6 +38,7 @@ class Supernode:
         self.scheduler = Scheduler(settings or SchedulerSettings(), world.rng, b"sim")
         self._world = world
         self._nodes: dict[str, Node] = {}
+        self._seed: Node | None = None
         self._ticks_at = float("inf")
 
     # ---------------------------------------------------------------- what hosts say
@@ -44,6 +48,7 @@ class Supernode:
         info = msg.HostInfo(id=node.id, address=node.id, peer_port=1, zone=node.zone)
         if node.seed:
             layout = self._world.layout
+            self._seed = node
             self.scheduler.seed_is(info, self._world.now)
             self._hear(node, msg.TaskInfo(key=_KEY, length=layout.length, piece_size=layout.piece_size))
         else:
@@ -71,8 +76,7 @@ class Supernode:
     def _happened(self, event: ev.Event) -> None:
         for decision in self.scheduler.handle(event, self._world.now):
             if isinstance(decision, Send):
-                for host in decision.hosts:
-                    self._tell(self._deliver, self._nodes[host], decision.message)
+                self._send(decision)
         deadline = self.scheduler.next_deadline()
         if deadline < self._ticks_at:
             self._ticks_at = deadline
@@ -97,9 +101,16 @@ class Supernode:
             case _:
                 pass
 
-    def _tell(self, do: Callable[..., None], *args: object) -> None:
-        """A message to a host takes a round trip from what caused it."""
-        self._world.after(2 * self._world.settings.latency_s, do, *args)
+    def _send(self, decision: Send) -> None:
+        """A message to a host takes a round trip from what caused it, and its turn on the seed's link."""
+        world, seed = self._world, self._seed
+        soonest = world.now + 2 * world.settings.latency_s
+        size = _HEADERS + len(msgspec.msgpack.encode(decision.message))
+        for host in decision.hosts:
+            left = seed.wire.send(size, world.now)[1] if seed is not None and host != seed.id else soonest
+            world.at(max(soonest, left), self._deliver, self._nodes[host], decision.message)
+        if seed is not None:
+            seed.go_on()
 
 
 _KEY: TaskKey = _SPEC.key

@@ -20,6 +20,7 @@ from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
 from dragonfly.swarm.announcing import Announcing
 from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.publishing import Publishing
 from dragonfly.swarm.turns import Turns
 from dragonfly.swarm.uploads import Nothing, Run, Uploads
 
@@ -79,7 +80,9 @@ class Node:
         self.directory = directory
         self.id = id
         self.zone = zone
-        self.up = Link(min(up, upload_limit or up))
+        self.wire = Link(up)
+        """What it sends. Pieces may be limited to less (`up`)."""
+        self.up = Link(upload_limit) if 0 < upload_limit < up else self.wire
         self.down = Link(down)
         self.seed = seed
         self.corrupt = corrupt
@@ -97,8 +100,8 @@ class Node:
         self._turns: Turns[str] = Turns(Random(world.rng.random()))
         self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
         self._announce_at: float | None = None
-        self._publishing = False
-        self._unpublished = 0
+        self._publishing = Publishing(world.settings.publish_s, world.settings.publish_late_s)
+        self._publish_at = float("inf")
         self._reader_at = 0
         self._held: dict[int, Node] = {}
         """Pieces that are here but can't be checked yet, and who sent them."""
@@ -193,7 +196,8 @@ class Node:
                 self.uploads.have |= 1 << command.first
                 self._announce_soon()
                 if self.seed:
-                    self._publish_soon(command.first)
+                    self._publishing.had(1 << command.first, self.world.now)
+                    self._publish_soon()
             case cmd.Fetch():
                 self._frame(command.peer, "asked", command.first, command.count)
             case cmd.FetchAny():
@@ -248,7 +252,8 @@ class Node:
 
     def _announce_soon(self) -> None:
         pieces = self.download.pieces
-        when = self._rhythm.piece(pieces.have.bit_count(), pieces.missing.bit_count(), self.world.now)
+        have, missing = pieces.have.bit_count(), pieces.missing.bit_count()
+        when = self._rhythm.piece(have, missing, self.world.now, self.download.pace)
         if self._announce_at is None or when < self._announce_at:
             self._announce_at = when
             self.world.at(when, self._announce, when)
@@ -277,16 +282,18 @@ class Node:
         self.uploads.child_has(peer, pieces)
         self._happened(ev.PeerHas(peer, pieces))
 
-    def _publish_soon(self, index: int) -> None:
-        self._unpublished |= 1 << index
-        if not self._publishing:
-            self._publishing = True
-            self.world.after(self.world.settings.publish_s, self._publish)
+    def _publish_soon(self) -> None:
+        when = self._publishing.deadline()
+        if when is not None and when < self._publish_at:
+            self._publish_at = when
+            self.world.at(when, self._publish, when)
 
-    def _publish(self) -> None:
-        self._publishing = False
-        pieces, self._unpublished = self._unpublished, 0
-        self.directory.digests(self, pieces)
+    def _publish(self, when: float) -> None:
+        if when == self._publish_at and self.alive:
+            self._publish_at = float("inf")
+            if pieces := self._publishing.take(self.world.now):
+                self.directory.digests(self, pieces)
+            self._publish_soon()
 
     def learn(self, pieces: int) -> None:
         """The supernode has told the digests of these pieces."""
@@ -314,6 +321,10 @@ class Node:
             self._turns.add(peer, empty_handed=self.uploads.empty_handed(peer))
             self._pump()
 
+    def go_on(self) -> None:
+        """Something else was put on the uplink: give when it is through."""
+        self.world.at(self.up.free_at, self._pump)
+
     def _pump(self) -> None:
         """Begin the next run if the uplink is free; children take turns."""
         world = self.world
@@ -337,6 +348,9 @@ class Node:
     def _send(self, wire: Wire, run: Run) -> None:
         world, layout, to = self.world, self.world.layout, wire.to
         latency = world.settings.latency_s
+        if self.seed:
+            self._publishing.given(bitmap.run(run.first, run.count), world.now)
+            self._publish_soon()
         if run.by_choice:
             world.after(latency, to.heard, "offered", self.id, run.first, run.count)
         for index in range(run.first, run.first + run.count):
@@ -347,7 +361,7 @@ class Node:
                 left = narrow.take(size, began, left)
             here = to.down.take(size, began + latency, left + latency)
             world.at(here, to.received, self, index, size, began)
-        world.at(self.up.free_at, self._pump)
+        self.go_on()
 
     def _arrived_at(self, peer: str, size: int) -> None:
         """`size` bytes are through to `peer`: its queue here moves on."""

@@ -28,7 +28,9 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0005
     """One way, between any two hosts."""
     publish_s: float = 0.02
-    """A seed's new digests are told at most this often."""
+    """The digests of what a seed gives are told after this …"""
+    publish_late_s: float = 2.0
+    """… and those of what it has only read after this (`swarm.publishing`)."""
     window_bytes: int = 128 * 1024
     """Bytes under way from one host to another before the next run waits (a socket's buffers)."""
     back_to_source: bool = True
