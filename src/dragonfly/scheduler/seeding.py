@@ -117,7 +117,7 @@ class Seeding:
         goes on, the more have peers to go on with meanwhile.
         """
         usual = members / self._settings.digest_peers_per_s
-        grown = max(usual / 10, min(usual, age / 2), min(8 * usual, age / 8))
+        grown = max(usual / 10, min(usual, age / 2), min(8 * usual, age / 4))
         return max(self._settings.digest_every_s, min(_LONGEST_S, grown))
 
     def publish(self, task: Task, *, sealed: bool = False) -> None:

@@ -20,7 +20,8 @@ def batch(have: int, missing: int) -> int:
 
 
 class Announcing:
-    """One task's rhythm. No announcement within `least_s` of the last, none later than `most_s` after its piece."""
+    """One task's rhythm. No announcement within `least_s` of the last, none later than `most_s` after its piece;
+    both times the `pace`, where pieces take seconds to come (`Download.pace`)."""
 
     def __init__(self, least_s: float, most_s: float) -> None:
         self._least_s = least_s
@@ -29,14 +30,13 @@ class Announcing:
         self._untold = 0
         self._deadline = 0.0
 
-    def piece(self, have: int, missing: int, now: float) -> float:
+    def piece(self, have: int, missing: int, now: float, pace: float = 1.0) -> float:
         """There is a new piece (`have` counts it); the time at which to announce all that is new."""
         self._untold += 1
         if self._untold == 1:
-            self._deadline = now + self._most_s
-        if self._untold < batch(have, missing):
-            return max(self._deadline, self._told_at + self._least_s)
-        return max(now, self._told_at + self._least_s)
+            self._deadline = now + self._most_s * pace
+        soonest = self._told_at + self._least_s * pace
+        return max(now if self._untold >= batch(have, missing) else self._deadline, soonest)
 
     def told(self, now: float) -> None:
         """It has been announced."""

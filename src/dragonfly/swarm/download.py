@@ -51,6 +51,10 @@ __all__ = ["Download", "State"]
 
 _TURNS = 3
 """A neighbour is not late before so many times what a piece usually takes."""
+_BEFORE_ANY = 2.0
+"""The pace until there is a piece to tell it by."""
+_LEAST_WINDOW = 32
+"""Pieces among which there is something to choose."""
 
 
 class State(enum.Enum):
@@ -144,6 +148,11 @@ class Download:
         if self.state is State.DONE:
             return None
         return min(self._next_tick, self._paced_until) if self._paced_until else self._next_tick
+
+    @property
+    def pace(self) -> float:
+        """How many times slower than usual things may be done: 1, and up to 4 where a request waits for seconds."""
+        return min(4.0, max(1.0, self._usual_s))
 
     def snapshot(self) -> dict[str, object]:
         """Plain data for API, console and tests."""
@@ -308,7 +317,7 @@ class Download:
                 first = pick(
                     pool,
                     self._head(),
-                    self._settings.window_pieces,
+                    self._window(),
                     self.parents.copies,
                     self._settings.samples,
                     self._rng,
@@ -316,6 +325,11 @@ class Download:
             first, run = stretch(pool, first, span)
             self._fetch(parent, first, run, now)
             room -= run
+
+    def _window(self) -> int:
+        """Pieces ahead of the reader that go first. No more than are missing: near the end all of these are rare
+        no longer, and a reader that had to wait for the last one would then have all behind it to read at once."""
+        return min(self._settings.window_pieces, max(_LEAST_WINDOW, self.pieces.missing.bit_count()))
 
     def _may_ask(self, parent: Parent, now: float) -> int:
         """Pieces that it has and may be asked for by name."""
@@ -393,7 +407,7 @@ class Download:
     # ---------------------------------------------------------------- time
 
     def _tick(self, now: float) -> None:
-        self._next_tick = now + self._settings.tick_s * min(2.0, max(1.0, self._usual_s))
+        self._next_tick = now + self._settings.tick_s * (self.pace if self._usual_s else _BEFORE_ANY)
         self._paced_until = 0.0
         if self.state is State.DONE:
             return

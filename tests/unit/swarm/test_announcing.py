@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,13 @@ def test_a_piece_waits_for_its_batch_but_not_for_ever() -> None:
     assert rhythm.piece(24, 976, now=10.0) == 10.5
     assert rhythm.piece(25, 975, now=10.2) == 10.5
     assert rhythm.piece(26, 974, now=10.3) == 10.3, "three pieces are an eighth of 26"
+
+
+def test_where_pieces_take_long_news_may_too() -> None:
+    rhythm = Announcing(0.05, 0.5)
+    assert rhythm.piece(24, 976, now=10.0, pace=3.0) == 11.5
+    rhythm.told(11.5)
+    assert rhythm.piece(1, 999, now=11.55, pace=2.0) == pytest.approx(11.6)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=200))
