@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Cpu", "Sampler", "cpu_between", "cpu_ticks", "process_cpu", "process_memory"]
+__all__ = ["Cpu", "Sampler", "cpu_between", "cpu_ticks", "memory_available", "process_cpu", "process_memory"]
 
 _HZ = os.sysconf("SC_CLK_TCK")
 
@@ -34,6 +34,12 @@ def cpu_ticks() -> list[int]:
 def cpu_between(before: Sequence[int], after: Sequence[int]) -> Cpu:
     user, nice, system, _idle, _wait, irq, softirq, steal = ((b - a) / _HZ for a, b in zip(before, after, strict=True))
     return Cpu(user + nice, system + irq + softirq, steal)
+
+
+def memory_available() -> int:
+    """Bytes that can be used without swapping."""
+    words = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return 1024 * int(words["MemAvailable"].split()[0])
 
 
 def process_cpu(pid: int) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .hosts import Rig
 from .links import Link
-from .meters import Sampler, cpu_between, cpu_ticks, process_cpu
+from .meters import Sampler, cpu_between, cpu_ticks, memory_available, process_cpu
 from .report import Measured, Result, summarise
 from .scenario import Scenario
 from .systems import Job, System, wait_for
@@ -35,11 +35,11 @@ def measure(
 ) -> Result:
     """Build the hosts, run `system` once under `scenario`, take all away again.
 
-    `work` is the base of the scratch folder: memory where it fits, so that the disk is not
-    what is measured. `limit_s`: give up after so long; by default 30 s and 60 times T*.
+    `work` is the base of the scratch folder: memory where half of it is enough, so that the
+    disk is not what is measured. `limit_s`: give up after so long; by default 30 s and 60 times T*.
     """
     need = scenario.clients * scenario.size * 2
-    folder = (work or Path("/dev/shm" if need < 8e9 else "/var/tmp")) / f"{prefix}-work"
+    folder = (work or Path("/dev/shm" if need < memory_available() / 2 else "/var/tmp")) / f"{prefix}-work"
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with Rig(scenario.hosts, prefix=prefix, net=net, link=Link()) as rig:

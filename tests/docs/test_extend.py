@@ -141,7 +141,7 @@ def test_a_supernode_takes_it_by_name(tmp_path: Path, monkeypatch: pytest.Monkey
         SupernodeProcess(load(SUPERNODE, flags=flags | {"neighbour_policy": "subnet-last"}, environ={}))
     flags["data_dir"] = str(tmp_path / "other")
     process = SupernodeProcess(load(SUPERNODE, flags=flags, environ={}))
-    assert type(process.supernode.scheduler._policy).__name__ == "SubnetFirst"
+    assert type(process.supernode.scheduler._links._policy).__name__ == "SubnetFirst"
 
 
 # ---------------------------------------------------------------- entry points

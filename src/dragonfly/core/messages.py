@@ -129,10 +129,11 @@ class Hello(_Message, frozen=True, kw_only=True, tag=True):
 
 
 class Join(_Message, frozen=True, kw_only=True, tag=True):
-    """I want this task (again, after a reconnect), and have `pieces` of it already."""
+    """I want this task (again, after a reconnect), and have `pieces` of it and the neighbours `have` already."""
 
     spec: TaskSpec
     pieces: _Count = 0
+    have: tuple[str, ...] = ()
 
 
 class TaskProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -35,7 +35,8 @@ from dragonfly.wire.codec import MAX_MESSAGE, PROTOCOL, encode, from_supernode
 __all__ = ["RemoteTracker", "SupernodeAddress", "rank"]
 
 _QUEUE_LIMIT = 4096
-_HEARTBEAT_S = 5.0
+_HEARTBEAT_S = 15.0
+"""An answer is due within half of it: on a slow link that is full both ways one takes seconds."""
 
 
 class SupernodeAddress(msgspec.Struct, frozen=True):

@@ -379,8 +379,9 @@ class TaskRun:
     def rejoin(self) -> None:
         """A (new) supernode is there: tell it of this task."""
         if self.policy is not SourcePolicy.FIRST and self.pattern is not Pattern.SOURCE and self.error is None:
-            have = self.download.pieces.have.bit_count() if self.download is not None else 0
-            self.node.tracker.send(Join(spec=self.spec, pieces=have))
+            pieces = self.download.pieces.have.bit_count() if self.download is not None else 0
+            neighbours = self.meeting.links.peers() if self.meeting is not None else ()
+            self.node.tracker.send(Join(spec=self.spec, pieces=pieces, have=neighbours))
 
     # ---------------------------------------------------------------- tasks and stopping
 

@@ -22,7 +22,7 @@ from dragonfly.scheduler.policies import NeighbourPolicy
 from dragonfly.scheduler.roster import Host, Member, Task
 from dragonfly.scheduler.settings import SchedulerSettings
 
-__all__ = ["choose", "cut_off", "links_seed", "part", "unlink"]
+__all__ = ["choose", "cut_off", "links_seed", "meet", "part", "unlink"]
 
 _DRAWS = 4
 
@@ -95,6 +95,17 @@ def _is_entry(task: Task, member: Member, settings: SchedulerSettings) -> bool:
     zone = task.zones[member.host.info.zone].members.values()
     sound = (other for other in zone if not other.error or other is member)
     return any(other is member for other in islice(sound, settings.zone_entries))
+
+
+def meet(task: Task, member: Member, ids: Iterable[str], *, seed: Host | None, most: int) -> None:
+    """`member` has these neighbours: their sessions outlived its own with the supernode, or the supernode's memory."""
+    me = member.host.info.id
+    for host_id in ids:
+        if seed is not None and host_id == seed.info.id:
+            task.seed_children.add(me)
+        elif (other := task.members.get(host_id)) is not None and other is not member and len(other.links) < most:
+            member.links.add(host_id)
+            other.links.add(me)
 
 
 def part(task: Task, member: Member, host_id: str) -> None:

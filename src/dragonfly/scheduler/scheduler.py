@@ -20,10 +20,10 @@ from dragonfly.core import messages as msg
 from dragonfly.core.digest import known_digests
 from dragonfly.core.health import Health
 from dragonfly.core.task import TaskKey
-from dragonfly.core.zones import is_far
 from dragonfly.scheduler import events as ev
-from dragonfly.scheduler.decisions import Decision, Forgotten, Isolated, Send
-from dragonfly.scheduler.neighbours import choose, cut_off, links_seed, part, unlink
+from dragonfly.scheduler.decisions import Decision, Forgotten, Send
+from dragonfly.scheduler.linking import AT_ONCE, Linking
+from dragonfly.scheduler.neighbours import meet, unlink
 from dragonfly.scheduler.policies import NearRandom, NeighbourPolicy
 from dragonfly.scheduler.roster import Host, Member, Roster, Task
 from dragonfly.scheduler.seeding import Seeding
@@ -34,8 +34,6 @@ __all__ = ["Scheduler"]
 _TICK_S = 1.0
 _LOOKS_PER_S = 2000
 """Members that are looked at in a second, in search of such as lost their way to the seed."""
-_AT_ONCE = 100
-"""Members that are given neighbours before others are heard: some 10 ms with what it takes to tell them."""
 
 
 class Scheduler:
@@ -46,13 +44,12 @@ class Scheduler:
     ) -> None:
         self.roster = Roster()
         self._settings = settings
-        self._rng = rng
         self._secret = secret
-        self._policy = policy or NearRandom()
         self._seed_members: dict[TaskKey, Member] = {}
         self._out: list[Decision] = []
         self._next_tick = math.inf
-        self._seeding = Seeding(settings, rng, lambda decision: self._out.append(decision))
+        self._seeding = Seeding(settings, rng, self._say)
+        self._links = Linking(self.roster, settings, policy or NearRandom(), rng, self._say)
 
     def ticket(self, key: TaskKey) -> str:
         """What a peer shows its neighbours: only who was let into the task can know it."""
@@ -108,7 +105,7 @@ class Scheduler:
             case msg.MoreNeighbours():
                 self._more(host, message, now)
             case msg.Trouble():
-                self._trouble(host, message, now)
+                self._links.trouble(host, message, now)
             case msg.Leave():
                 self._leave(host, message.key, now)
             case msg.Holding():
@@ -153,7 +150,7 @@ class Scheduler:
             task.idle_since = now
         for member in losers:
             if not member.complete and not member.waiting and len(member.links) < self._settings.least:
-                self._give(task, member, self._settings.degree // 2, now)
+                self._links.give(task, member, self._settings.degree // 2, now)
 
     def _leave(self, host: Host, key: TaskKey, now: float) -> None:
         task = self.roster.tasks.get(key)
@@ -174,6 +171,7 @@ class Scheduler:
             host.tasks.add(key)
         member.spec, member.pieces, member.error = join.spec, join.pieces, ""
         member.waiting = True
+        meet(task, member, join.have, seed=self.roster.seed, most=self._settings.most)
         task.answering.pop(host.info.id, None)
         task.waiting[host.info.id] = None
         if task.info is not None and not self._seeding.outdated(task, now):
@@ -219,7 +217,7 @@ class Scheduler:
     def _answer(self, task: Task, now: float) -> None:
         """The next of those who are to be answered."""
         assert task.info is not None
-        ids = tuple(islice(task.answering, _AT_ONCE))
+        ids = tuple(islice(task.answering, AT_ONCE))
         for host_id in ids:
             del task.answering[host_id]
         if task.answering:
@@ -243,54 +241,18 @@ class Scheduler:
         for host_id in ids:
             member = task.members[host_id]
             if not member.complete:
-                self._give(task, member, self._settings.degree // 2, now, seed_too=True)
+                want = min(self._settings.degree // 2, self._settings.degree - len(member.links))
+                self._links.give(task, member, want, now, seed_too=True)
                 task.newcomers.append(host_id)
         if task.newcomers and task.balance_at == math.inf:
             task.balance_at = now + self._settings.balance_after_s
             self._next_tick = min(self._next_tick, task.balance_at)
 
-    def _balance(self, task: Task, now: float) -> None:
-        """Bring those who came last up to their degree: nobody after them has dialled them."""
-        newcomers, task.newcomers = task.newcomers[:_AT_ONCE], task.newcomers[_AT_ONCE:]
-        task.balance_at = now if task.newcomers else math.inf
-        for host_id in newcomers:
-            member = task.members.get(host_id)
-            if member is None or member.complete or member.waiting:
-                continue
-            if (want := min(self._settings.degree, len(task.members) - 1) - len(member.links)) > 0:
-                self._give(task, member, want, now)
-
-    def _give(self, task: Task, member: Member, want: int, now: float, *, seed_too: bool = False) -> None:
-        """Give `member` up to `want` more neighbours, and the seed where it should have it."""
-        want = min(want, self._settings.most - len(member.links))
-        seed = self.roster.seed
-        hosts = choose(
-            task, member, want, seed=seed, settings=self._settings, policy=self._policy, rng=self._rng, now=now
-        )
-        add = [host.address for host in hosts]
-        me = member.host.info.id
-        if seed is not None and task.info is not None and me not in task.seed_children:
-            alone = not member.links
-            if alone or (seed_too and links_seed(task, member, seed, self._settings)):
-                task.seed_children.add(me)
-                add.append(seed.address)
-        elif seed is not None and me in task.seed_children and (seed_too or not add):
-            add.append(seed.address)
-        if add:
-            self._send([me], msg.Neighbours(key=task.key, add=tuple(add)))
-
     def _more(self, host: Host, message: msg.MoreNeighbours, now: float) -> None:
         member = self.roster.member(message.key, host.info.id)
         task = self.roster.tasks.get(message.key)
-        if member is None or task is None or task.info is None or member.waiting:
-            return
-        if now - member.given_at < 1.0:
-            return
-        member.given_at = now
-        # It tells the truth about its links; ours may hold some that never came to be.
-        for stale in member.links - set(message.have):
-            part(task, member, stale)
-        self._give(task, member, self._settings.degree - len(member.links), now, seed_too=True)
+        if member is not None and task is not None and task.info is not None and not member.waiting:
+            self._links.more(task, member, message.have, now)
 
     def _holding(self, host: Host, message: msg.Holding, now: float) -> None:
         if host.seed:
@@ -306,7 +268,7 @@ class Scheduler:
             task.add(member)
             host.tasks.add(key)
 
-    # ---------------------------------------------------------------- progress and trouble
+    # ---------------------------------------------------------------- progress
 
     def _progress(self, host: Host, item: msg.TaskProgress) -> None:
         member = self._member_or_seed(host, item.key)
@@ -343,47 +305,6 @@ class Scheduler:
             return self._seed_members.setdefault(key, Member(host, None, 0.0))
         return task.members.get(host.info.id)
 
-    def _trouble(self, reporter: Host, message: msg.Trouble, now: float) -> None:
-        host = self.roster.hosts.get(message.peer)
-        member = self.roster.member(message.key, reporter.info.id)
-        task = self.roster.tasks.get(message.key)
-        if host is None or member is None or task is None:
-            return
-        part(task, member, message.peer)
-        if host.seed:
-            return  # there is no other; its children go on with the mesh and the source
-        weights = {
-            msg.TroubleKind.CORRUPT: self._settings.corrupt_weight,
-            msg.TroubleKind.REFUSED: self._settings.refused_weight,
-        }
-        was_isolated = host.health.isolated(now)
-        host.health.report(reporter.info.id, weights.get(message.kind, self._settings.silent_weight), now)
-        if host.health.isolated(now) and not was_isolated:
-            self._isolate(host, message.kind, now)
-            return
-        if not member.complete and not member.waiting:
-            self._give(task, member, 1, now)
-        accused = task.members.get(host.info.id)
-        if accused is None or accused.complete or accused.waiting or host.health.isolated(now):
-            return
-        if len(accused.links) < self._settings.degree:
-            # Else one that is blamed for a moment's silence would pull with fewer and fewer neighbours, to its end.
-            self._give(task, accused, 1, now)
-
-    def _isolate(self, host: Host, kind: msg.TroubleKind, now: float) -> None:
-        """Take `host` away from everybody who has it."""
-        self._out.append(Isolated(host.info.id, f"several nodes found it {kind}"))
-        for key in sorted(host.tasks):
-            task = self.roster.tasks[key]
-            seed, zone = self.roster.seed, host.info.zone
-            if seed is not None and host.info.id in task.seed_children and is_far(zone, seed.info.zone):
-                # What it was sent its zone will not have of it: the seed is to send that to another.
-                self._send([seed.info.id], msg.Neighbours(key=key, drop=(host.info.id,)))
-            for member in unlink(task, host.info.id):
-                self._send([member.host.info.id], msg.Neighbours(key=key, drop=(host.info.id,)))
-                if not member.complete and not member.waiting and len(member.links) < self._settings.least:
-                    self._give(task, member, self._settings.degree // 2, now)
-
     def _deleted(self, key: TaskKey) -> None:
         task = self.roster.tasks.pop(key, None)
         self._seed_members.pop(key, None)
@@ -405,24 +326,14 @@ class Scheduler:
             if task.publish_at <= now:
                 self._seeding.publish(task)
             if task.balance_at <= now:
-                self._balance(task, now)
+                self._links.balance(task, now)
             self._next_tick = min(self._next_tick, task.publish_at, task.balance_at)
             if task.thinned and now - task.looked_at >= len(task.members) / _LOOKS_PER_S:
-                self._mend(task, now)
+                self._links.mend(task, now)
             if not task.members and not task.seeding and now - task.idle_since > self._settings.task_idle_s:
                 del self.roster.tasks[key]
                 self._seed_members.pop(key, None)
                 self._out.append(Forgotten(key))
-
-    def _mend(self, task: Task, now: float) -> None:
-        """Give the seed to one of each group that has no way to it any more; it passes the pieces on."""
-        if self.roster.seed is None or task.info is None:
-            return  # there is nothing to be cut off from: it is looked at when there is
-        task.thinned = False
-        task.looked_at = now
-        for member in cut_off(task):
-            task.seed_children.add(member.host.info.id)
-            self._give(task, member, self._settings.degree - len(member.links), now, seed_too=True)
 
     # ---------------------------------------------------------------- what others see
 
@@ -444,6 +355,9 @@ class Scheduler:
     def seed_member(self, key: TaskKey) -> Member | None:
         """The seed's own part in a task."""
         return self._seed_members.get(key)
+
+    def _say(self, decision: Decision) -> None:
+        self._out.append(decision)
 
     def _send(self, hosts: list[str], message: msg.FromSupernode) -> None:
         self._out.append(Send(tuple(hosts), message))

@@ -27,7 +27,7 @@ from dragonfly.wire.codec import MAX_MESSAGE, PROTOCOL, ProtocolError, encode, f
 __all__ = ["Control"]
 
 _QUEUE_LIMIT = 2048
-_HEARTBEAT_S = 10.0
+_HEARTBEAT_S = 20.0
 _HELLO_S = 10.0
 _AT_ONCE = 200
 """Sessions that are told one thing before others are heard: some 5 ms."""

@@ -45,6 +45,7 @@ from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
 from dragonfly.swarm.parents import Parent, Parents
 from dragonfly.swarm.picker import pick, sample, stretch
+from dragonfly.swarm.reading import Reading
 from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Download", "State"]
@@ -53,8 +54,6 @@ _TURNS = 3
 """A neighbour is not late before so many times what a piece usually takes."""
 _BEFORE_ANY = 2.0
 """The pace until there is a piece to tell it by."""
-_LEAST_WINDOW = 32
-"""Pieces among which there is something to choose."""
 
 
 class State(enum.Enum):
@@ -89,8 +88,7 @@ class Download:
         self._paced_until = 0.0
         self.paced_s = 0.0
         """Time for which a limit held requests back."""
-        self._readers: dict[int, int] = {}
-        self._turn = 0
+        self._reading = Reading(settings.window_pieces)
         self._usual_s = 0.0
         """From asking for a piece to having it, as a moving average over the last ones."""
         self._last = Endgame(layout, settings, self.pieces, self.parents, rng)
@@ -118,9 +116,9 @@ class Download:
                 self.source.others = event.others
                 self._tick(now)
             case ev.ReaderAt():
-                self._readers[event.reader] = event.index
+                self._reading.at(event.reader, event.index)
             case ev.ReaderGone():
-                self._readers.pop(event.reader, None)
+                self._reading.left(event.reader)
             case ev.DigestsKnown():
                 self.pieces.learn(event.pieces)
                 self._moisten()
@@ -275,16 +273,7 @@ class Download:
     # ---------------------------------------------------------------- asking
 
     def _head(self) -> int:
-        """The next missing piece of a reader, each reader's in its turn; the first missing one without readers.
-
-        In turn, and not the lowest: else one that reads the end waits for one that reads the whole.
-        """
-        missing = self.pieces.missing
-        heads = {at + bitmap.lowest(ahead) for at in self._readers.values() if (ahead := missing >> at)}
-        if not heads:
-            return bitmap.lowest(missing)
-        self._turn += 1
-        return sorted(heads)[self._turn % len(heads)]
+        return self._reading.head(self.pieces.missing)
 
     def _span(self, parent: Parent, now: float) -> int:
         """Pieces in one request to `parent`, a power of two: so many that messages stay rare on fast links."""
@@ -317,7 +306,7 @@ class Download:
                 first = pick(
                     pool,
                     self._head(),
-                    self._window(),
+                    self._reading.window(self.pieces.missing),
                     self.parents.copies,
                     self._settings.samples,
                     self._rng,
@@ -325,11 +314,6 @@ class Download:
             first, run = stretch(pool, first, span)
             self._fetch(parent, first, run, now)
             room -= run
-
-    def _window(self) -> int:
-        """Pieces ahead of the reader that go first. No more than are missing: near the end all of these are rare
-        no longer, and a reader that had to wait for the last one would then have all behind it to read at once."""
-        return min(self._settings.window_pieces, max(_LEAST_WINDOW, self.pieces.missing.bit_count()))
 
     def _may_ask(self, parent: Parent, now: float) -> int:
         """Pieces that it has and may be asked for by name."""
@@ -439,7 +423,7 @@ class Download:
 
     def _rescue_head(self, now: float) -> None:
         """A reader that waits long gets its next piece from a seed by name."""
-        if not self._readers or now - self.source.progress_at < self._settings.head_patience_s:
+        if not self._reading or now - self.source.progress_at < self._settings.head_patience_s:
             return
         head = self._head()
         if not self.pieces.free >> head & 1:

@@ -66,7 +66,8 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     min_neighbours: Annotated[int, Meta(description="below this many, more are asked for", ge=0)] = 3
     announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.1
     announce_most_s: Annotated[
-        Duration, Meta(description="… and no later than this, while waiting for a batch (`swarm.announcing`)")
+        Duration,
+        Meta(description="… and no later than this, in batches; both up to four times where pieces take seconds"),
     ] = 0.5
     tick_s: Annotated[
         Duration,

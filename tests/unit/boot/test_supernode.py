@@ -52,4 +52,4 @@ async def test_two_can_not_share_a_data_directory(tmp_path: Path) -> None:
 
 async def test_the_policy_is_the_one_named(tmp_path: Path) -> None:
     async with put_together(tmp_path, neighbour_policy="random") as made:
-        assert isinstance(made.supernode.scheduler._policy, PlainRandom)
+        assert isinstance(made.supernode.scheduler._links._policy, PlainRandom)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from random import Random
 from statistics import mean
 
 import pytest
@@ -146,7 +147,7 @@ def test_a_huge_task_is_looked_at_less_often() -> None:
 @pytest.mark.parametrize("far_links", [0, 1, 3, 20])
 def test_any_number_of_far_links_can_be_set(far_links: int) -> None:
     settings = SchedulerSettings(far_links=far_links, zone_entries=100)
-    scheduler = Scheduler(settings, a_scheduler()._rng, b"secret", PlainRandom())
+    scheduler = Scheduler(settings, Random(1), b"secret", PlainRandom())
     scheduler.seed_is(msg.HostInfo(id="seed", address="10.0.0.1", peer_port=8001), 0.0)
     talk = Talk(scheduler).seed_knows()
     talk.members(10, "a")
@@ -182,3 +183,30 @@ def test_the_same_chance_and_events_give_the_same_decisions_in_every_process() -
     }
     assert len(said) == 1
     assert "Neighbours" in said.pop()
+
+
+def test_who_comes_back_keeps_its_neighbours_and_gets_no_second_set() -> None:
+    """Its session with the supernode broke; those with its neighbours did not."""
+    talk = grown()
+    talk.members(40)
+    before = set(talk.links("p7"))
+    talk.hello("p7").says("p7", msg.Join(spec=BLOB, pieces=2, have=(*sorted(before), "seed", "gone", "p7")))
+    given = talk.given("p7") - {"seed"}
+    assert talk.links("p7") >= before
+    assert len(talk.links("p7")) == max(8, len(before))
+    assert given == talk.links("p7") - before
+    assert all("p7" in talk.links(other) for other in before)
+    assert "p7" in task_of(talk).seed_children
+
+
+def test_a_new_supernode_learns_the_mesh_from_who_is_in_it() -> None:
+    old = grown()
+    names = old.members(40)
+    new = grown()
+    for name in names:
+        new.hello(name).says(name, msg.Join(spec=BLOB, pieces=2, have=tuple(sorted(old.links(name)))))
+        new.rest()
+    assert sum(len(new.links(name) & old.links(name)) for name in names) > 0.9 * sum(
+        len(old.links(name)) for name in names
+    )
+    assert all(len(new.links(name)) <= 14 for name in names)
