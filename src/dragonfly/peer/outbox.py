@@ -2,7 +2,9 @@
 
 A run of pieces that has begun must end before anything else is said. So an announcement is
 not put into words before it can leave: what is new by then is one frame.
-`TCP_NOTSENT_LOWAT` keeps what waits in user space, where it can still be cancelled.
+`TCP_NOTSENT_LOWAT` keeps what waits in user space, where it can still be cancelled. A run has
+left when little of it waits in the kernel: with ten neighbours the rests of ten runs there would
+be a second's work of a slow link, before which no request and no announcement gets out.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class _Run:
 
 
 class Outbox:
-    """`sent(size)` hears of each run that has left (into the kernel), `failed(error)` of a broken connection."""
+    """`sent(size)` hears of each run that has left, `failed(error)` of a broken connection."""
 
     def __init__(
         self, sock: socket.socket, blob: Blob, *, sent: Callable[[int], None], failed: Callable[[Exception], None]
@@ -59,6 +61,8 @@ class Outbox:
         self._mine = 0
         self._news_wait = False
         self._run: _Run | None = None
+        self._leaving = 0
+        """Bytes of the run of which the rest waits in the kernel."""
         self._queue_fast = False
         self._closed = False
         self._waits = False
@@ -81,7 +85,7 @@ class Outbox:
         if self._closed:
             return
         self._control.append(frame)
-        if not self._waits and not self._writing and not self._soon:
+        if self._may_write and not self._soon:
             self._soon = True
             self._loop.call_soon(self._send_soon)
 
@@ -91,13 +95,13 @@ class Outbox:
             self._queue_fast = fast
             self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _QUEUE_FAST if fast else _QUEUE_SLOW)
         self._run = _Run(header, offset, size)
-        if not self._waits and not self._writing:
+        if self._may_write:
             self._write()
 
     @property
     def busy(self) -> bool:
         """A run is on its way, or waits to be."""
-        return self._run is not None
+        return self._run is not None or self._leaving > 0
 
     def close(self) -> None:
         """Send nothing more; the socket is the caller's to close."""
@@ -112,7 +116,7 @@ class Outbox:
     def _send_soon(self) -> None:
         """What was said in one go of the loop leaves together, and no caller is re-entered."""
         self._soon = False
-        if not self._closed and not self._waits and not self._writing:
+        if not self._closed and self._may_write:
             if len(self._control) > 1 and (self._run is None or not self._run.begun):
                 self._control = deque([b"".join(frame or self._news() for frame in self._control)])
             self._write()
@@ -122,6 +126,11 @@ class Outbox:
         self.told |= self._mine
         self._news_wait = False
         return wire.has_frame(news) if first else wire.have_frame(news)
+
+    @property
+    def _may_write(self) -> bool:
+        """It is not being written, and the kernel has room as far as is known."""
+        return not self._writing and (not self._waits or self._leaving > 0)
 
     def _write(self) -> None:
         self._writing = True
@@ -137,7 +146,7 @@ class Outbox:
         except (OSError, DragonflyError) as error:
             self._failed(error)
         else:
-            self._wait(False)
+            self._wait(self._leaving > 0)
         finally:
             self._writing = False
 
@@ -145,9 +154,16 @@ class Outbox:
         if wanted != self._waits and not self._closed:
             self._waits = wanted
             if wanted:
-                self._loop.add_writer(self._fd, self._write)
+                self._loop.add_writer(self._fd, self._writable)
             else:
                 self._loop.remove_writer(self._fd)
+
+    def _writable(self) -> None:
+        if self._leaving:
+            size, self._leaving = self._leaving, 0
+            self._sent(size)
+        if not self._closed:
+            self._write()
 
     def _write_control(self) -> None:
         while self._control:
@@ -172,4 +188,7 @@ class Outbox:
             run.left -= count
             self.moved += count
         self._run = None
-        self._sent(run.size)
+        if self._queue_fast:
+            self._sent(run.size)
+        else:
+            self._leaving = run.size

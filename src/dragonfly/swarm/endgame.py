@@ -18,9 +18,6 @@ from dragonfly.swarm.settings import SwarmSettings
 
 __all__ = ["Endgame", "Move"]
 
-_FEW = 4
-"""With so many pieces missing, one that takes longer than usual is late."""
-
 
 class Move(NamedTuple):
     """Ask for `piece`; `loser`, if any, is to leave it."""
@@ -73,9 +70,7 @@ class Endgame:
             if begins_in > max(self._settings.endgame_s, usual_s / 2):
                 self._moved.add(late.piece)
                 return Move(late.piece, late.owner)
-        # The fewer are missing, the less else the link has to do than to bring one twice.
-        patience = usual_s * min(2.0, pieces.missing.bit_count() / _FEW)
-        if now - late.asked_at >= max(self._settings.endgame_s, 2 * mine, patience):
+        if now - late.asked_at >= max(self._settings.endgame_s, 2 * mine, 2 * usual_s):
             return Move(late.piece)
         return None
 

@@ -113,6 +113,9 @@ def test_what_is_new_while_a_run_leaves_is_told_in_one_frame(blob: Blob) -> None
             assert (news.kind, wire.parse_runs(runs, LAYOUT.count)) == (Kind.HAVE, 0b0110)
             assert (request.kind, request.first) == (Kind.REQUEST, 3)
             assert session.out.told == 0b0111
+            async with asyncio.timeout(5):
+                while session.out.busy:
+                    await asyncio.sleep(0)
             assert owner.left == 2 * PIECE
             session.close()
             assert owner.closed == [None]
