@@ -31,6 +31,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.left = 0
+        self.sent = asyncio.Event()
         self.closed: list[Exception | None] = []
 
     def peer_has(self, session: PeerSession, pieces: int) -> None: ...
@@ -44,6 +45,7 @@ class Owner:
 
     def run_sent(self, session: PeerSession, size: int) -> None:
         self.left += size
+        self.sent.set()
 
     def session_closed(self, session: PeerSession, error: Exception | None) -> None:
         self.closed.append(error)
@@ -113,9 +115,7 @@ def test_what_is_new_while_a_run_leaves_is_told_in_one_frame(blob: Blob) -> None
             assert (news.kind, wire.parse_runs(runs, LAYOUT.count)) == (Kind.HAVE, 0b0110)
             assert (request.kind, request.first) == (Kind.REQUEST, 3)
             assert session.out.told == 0b0111
-            async with asyncio.timeout(5):
-                while session.out.busy:
-                    await asyncio.sleep(0)
+            await asyncio.wait_for(owner.sent.wait(), 5)
             assert owner.left == 2 * PIECE
             session.close()
             assert owner.closed == [None]
