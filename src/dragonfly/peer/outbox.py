@@ -63,7 +63,8 @@ class Outbox:
         self._run: _Run | None = None
         self._leaving = 0
         """Bytes of the run of which the rest waits in the kernel."""
-        self._queue_fast = False
+        self._fast = False
+        self._queue = _QUEUE_SLOW
         self._closed = False
         self._waits = False
         """For room in the kernel's buffer."""
@@ -91,9 +92,12 @@ class Outbox:
 
     def send_run(self, header: bytes, offset: int, size: int, *, fast: bool) -> None:
         """Send `size` bytes of the file from `offset` on, one run at a time. `fast`: a long queue in the kernel."""
-        if fast != self._queue_fast:
-            self._queue_fast = fast
-            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _QUEUE_FAST if fast else _QUEUE_SLOW)
+        # A run is some hundredths of a second of the link (`request_span_s`): a quarter of that keeps it busy.
+        queue = _QUEUE_FAST if fast else max(_QUEUE_SLOW, size // 4)
+        if queue != self._queue:
+            self._queue = queue
+            self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, queue)
+        self._fast = fast
         self._run = _Run(header, offset, size)
         if self._may_write:
             self._write()
@@ -188,7 +192,7 @@ class Outbox:
             run.left -= count
             self.moved += count
         self._run = None
-        if self._queue_fast:
+        if self._fast:
             self._sent(run.size)
         else:
             self._leaving = run.size
