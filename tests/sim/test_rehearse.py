@@ -40,6 +40,11 @@ def test_who_has_nothing_is_served_first_so_all_have_a_piece_to_give_soon() -> N
     assert max(first.values()) < 8 * a_piece, "in turn alone it takes nine to eleven"
 
 
+def test_a_lone_peer_hears_of_the_next_piece_when_its_seed_had_none() -> None:
+    """The source is no faster than the peer, so the seed is emptied again and again."""
+    assert rehearse(Crowd(peers=1, size=2_000_000, source_rate=1.25e6)).efficiency > 0.945
+
+
 def test_the_source_is_read_once() -> None:
     assert rehearse(CROWD).source_copies == 1.0
 

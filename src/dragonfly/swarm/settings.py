@@ -64,7 +64,7 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     source_unit: Annotated[Size, Meta(description="bytes of one range read of the source")] = 16 * 1024 * 1024
     source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 3
     min_neighbours: Annotated[int, Meta(description="below this many, more are asked for", ge=0)] = 3
-    announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.1
+    announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.05
     announce_most_s: Annotated[
         Duration,
         Meta(description="… and no later than this, in batches; both up to four times where pieces take seconds"),
