@@ -114,6 +114,7 @@ class Outbox:
         self._run = None
         if self._waits:
             self._loop.remove_writer(self._fd)
+        self._left()
 
     # ---------------------------------------------------------------- sending
 
@@ -162,10 +163,13 @@ class Outbox:
             else:
                 self._loop.remove_writer(self._fd)
 
-    def _writable(self) -> None:
+    def _left(self) -> None:
         if self._leaving:
             size, self._leaving = self._leaving, 0
             self._sent(size)
+
+    def _writable(self) -> None:
+        self._left()
         if not self._closed:
             self._write()
 
