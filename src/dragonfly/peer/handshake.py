@@ -17,36 +17,20 @@ from urllib.parse import quote
 
 from dragonfly.errors import PeerError
 from dragonfly.net.heads import Head, parse_request, parse_status
+from dragonfly.net.sniff import readable
 from dragonfly.wire.piece import UPGRADE
 
-__all__ = ["Head", "answer", "dial", "read_head", "wait_readable"]
+__all__ = ["Head", "answer", "dial", "read_head"]
 
 _HEAD_LIMIT = 16 * 1024
 _ESTABLISHED = 1  # tcpi_state of TCP_INFO
-
-
-async def wait_readable(sock: socket.socket) -> None:
-    """Return when `sock` has bytes or an end; cancellable."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    fd = sock.fileno()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(fd, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
 
 
 async def _take_head(sock: socket.socket) -> bytes:
     """The bytes up to and including the empty line; what follows is left in the kernel."""
     seen = 0
     while True:
-        await wait_readable(sock)
+        await readable(sock)
         data = sock.recv(_HEAD_LIMIT, socket.MSG_PEEK)
         end = data.find(b"\r\n\r\n")
         if end >= 0:

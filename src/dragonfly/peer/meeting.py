@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import socket
-from collections import deque
 from collections.abc import Callable, Coroutine
 
 from dragonfly.core import bitmap
@@ -31,10 +30,6 @@ from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
 
 __all__ = ["Meeting"]
-
-
-_TOLD_AT_ONCE = 4
-"""One of them will get the new piece; the others hear of it in the usual time."""
 
 
 async def _raised(error: Exception) -> None:
@@ -77,8 +72,6 @@ class Meeting:
         self._trouble = trouble
         self._full = bitmap.full(blob.layout.count)
         self._given = given
-        self._turned_away: deque[PeerSession] = deque()
-        """Who asked for any piece when there was none: they hear of the next one at once."""
         self._tells_digests = not blob.complete
         """To whom it gives a piece of its choice: the supernode has not told all of them when the pull begins."""
 
@@ -177,8 +170,9 @@ class Meeting:
         match command:
             case cmd.Announce():
                 self.links.news()
-                for _ in range(min(_TOLD_AT_ONCE, len(self._turned_away))):
-                    self.links.tell(self._turned_away.popleft())
+                for name in self.uploads.take_turned_away():
+                    if (session := self.links.get(name)) is not None:
+                        self.links.tell(session)
             case cmd.Fetch(peer, first, count):
                 if (session := self.links.get(peer)) is not None:
                     session.out.send(wire.plain_frame(Kind.REQUEST, first, count))
@@ -258,8 +252,6 @@ class Meeting:
                     session.out.send(wire.digests_frame(item.first, bytes(digests)))
                 session.send_run(item.first, item.count, chosen=item.by_choice)
                 return self.layout.bytes(item.first, item.count)
-            if not item.count and session not in self._turned_away:
-                self._turned_away.append(session)
             session.out.send(wire.plain_frame(Kind.REFUSE, item.first, item.count))
         return 0
 
@@ -324,8 +316,6 @@ class Meeting:
     def session_closed(self, session: PeerSession, error: Exception | None) -> None:
         self.links.remove(session)
         self.uploads.gone(session.name)
-        if session in self._turned_away:
-            self._turned_away.remove(session)
         self._node.slots.gone(session)
         self._feed(ev.NeighbourDown(session.name))
         if error is not None:

@@ -7,7 +7,6 @@ corrupt host sends wrong bytes; a dead one says nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 from typing import Protocol
 
@@ -26,9 +25,6 @@ from dragonfly.swarm.turns import Turns
 from dragonfly.swarm.uploads import Nothing, Run, Uploads
 
 __all__ = ["Directory", "Node"]
-
-_TOLD_AT_ONCE = 4
-"""As in `peer.meeting`."""
 
 
 class Directory(Protocol):
@@ -101,7 +97,6 @@ class Node:
         self._source = source
         self._source_open = False
         self._dialling: set[str] = set()
-        self._turned_away: deque[str] = deque()
         self._turns: Turns[str] = Turns(Random(world.rng.random()))
         self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
         self._announce_at: float | None = None
@@ -200,8 +195,8 @@ class Node:
             case cmd.Announce():
                 self.uploads.have |= 1 << command.first
                 self._announce_soon()
-                for _ in range(min(_TOLD_AT_ONCE, len(self._turned_away))):
-                    if (wire := self.wires.get(self._turned_away.popleft())) is not None:
+                for peer in self.uploads.take_turned_away():
+                    if (wire := self.wires.get(peer)) is not None:
                         self._tell(wire)
                 if self.seed:
                     self._publishing.had(1 << command.first, self.world.now)
@@ -348,8 +343,6 @@ class Node:
                     self._send(wire, run)
                     self._want(peer)
                 case Nothing() as nothing:
-                    if not nothing.count and peer not in self._turned_away:
-                        self._turned_away.append(peer)
                     self._frame(peer, "refused", nothing.first, nothing.count)
                     self._want(peer)
                 case None:

@@ -15,6 +15,9 @@ from dragonfly.core import bitmap
 
 __all__ = ["Nothing", "Run", "Uploads"]
 
+_TOLD_AT_ONCE = 4
+"""One of them will get the new piece; the others hear of it in the usual time."""
+
 
 class Run(msgspec.Struct, frozen=True, gc=False):
     """Send these pieces. `by_choice`: they answer "any", not a request by name."""
@@ -56,11 +59,21 @@ class Uploads:
         self.have = have
         self._children: dict[str, _Child] = {}
         self._distrusted: set[str] = set()
+        self._turned_away: dict[str, None] = {}
+        """Who asked for any piece when there was none, in order."""
         #: sent_times[n] is the bitmap of pieces that went out n times (the last: n or more).
         self._sent_times: list[int] = [bitmap.full(count)]
 
     def gone(self, peer: str) -> None:
         self._children.pop(peer, None)
+        self._turned_away.pop(peer, None)
+
+    def take_turned_away(self) -> list[str]:
+        """There is a new piece: who should hear of it at once, since it was refused one. Each once."""
+        peers = list(self._turned_away)[:_TOLD_AT_ONCE]
+        for peer in peers:
+            del self._turned_away[peer]
+        return peers
 
     def child_in(self, peer: str, zone: str, host: str) -> None:
         """`peer`, a session of `host`, is in another zone than we are."""
@@ -130,6 +143,7 @@ class Uploads:
             useful &= ~self._zone_has(child.zone)
         run = self._choose(useful, item.hint, item.count)
         if run is None:
+            self._turned_away[peer] = None
             return Nothing(0, 0)
         if run.count < item.count:
             child.queue.appendleft(_Any(item.count - run.count, item.hint, item.busy))

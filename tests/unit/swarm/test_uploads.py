@@ -111,3 +111,22 @@ def test_a_child_is_empty_handed_until_it_has_a_piece_or_is_sent_one() -> None:
     uploads.have = 0
     assert uploads.next("d") == Nothing(0, 1)
     assert uploads.empty_handed("d"), "a refusal is no piece"
+
+
+def test_who_was_refused_is_told_of_the_next_piece_and_only_once() -> None:
+    uploads = Uploads(4)
+    for name in ("a", "b", "c", "d", "e"):
+        uploads.asked_any(name, 1, 0, 0)
+        assert uploads.next(name) == Nothing(0, 0)
+    uploads.gone("b")
+    assert uploads.take_turned_away() == ["a", "c", "d", "e"]
+    assert uploads.take_turned_away() == []
+
+
+def test_few_are_told_of_one_piece() -> None:
+    uploads = Uploads(4)
+    for number in range(6):
+        uploads.asked_any(f"p{number}", 1, 0, 0)
+        uploads.next(f"p{number}")
+    assert uploads.take_turned_away() == ["p0", "p1", "p2", "p3"]
+    assert uploads.take_turned_away() == ["p4", "p5"]
