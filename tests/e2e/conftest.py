@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +61,9 @@ def authority(world: World) -> Authority:
 @pytest.fixture(scope="session")
 def folder(means: None) -> Iterator[Path]:
     """For this run's images and the registries' storage."""
-    made = Path(tempfile.mkdtemp(prefix="dfe2e-images-", dir=scratch()))
+    # `podman pull oci:FOLDER` makes a reference of the path: hexadecimal, since "_" must not end a part of one.
+    made = Path(scratch(), f"dfe2e-images-{secrets.token_hex(4)}")
+    made.mkdir()
     made.chmod(0o755)
     yield made
     shutil.rmtree(made, ignore_errors=True)
