@@ -69,6 +69,7 @@ class SupernodeProcess:
             upload_limit=settings.upload_limit,
             origin_limit=settings.origin_limit,
             upload_slots=settings.upload_slots,
+            first_slots=settings.upload_slots,
             source_timeout_s=settings.source_timeout,
         )
         host = HostInfo(

@@ -92,6 +92,7 @@ SUPERNODE = Command(
         "engine.source_policy": "",
         "engine.upload_limit": "upload_limit",
         "engine.upload_slots": "upload_slots",
+        "engine.first_slots": "upload_slots",
         "engine.origin_limit": "origin_limit",
         "engine.source_timeout_s": "source_timeout",
         "store.disk_limit": "disk_limit",

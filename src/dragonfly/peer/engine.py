@@ -113,7 +113,9 @@ class Engine:
             sources=sources,
             tracker=tracker,
             tracer=tracer,
-            slots=UploadSlots(settings.upload_slots, TokenBucket(settings.upload_limit), Random()),
+            slots=UploadSlots(
+                settings.upload_slots, settings.first_slots, TokenBucket(settings.upload_limit), Random()
+            ),
             bulk=BulkPool(settings.bulk_threads),
             reading=ThreadPoolExecutor(settings.source_threads, thread_name_prefix="source"),
             hashing=ThreadPoolExecutor(4, thread_name_prefix="hash"),

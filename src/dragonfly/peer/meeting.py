@@ -25,6 +25,7 @@ from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
 from dragonfly.swarm.announcing import Announcing
 from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.introductions import Introductions
 from dragonfly.swarm.uploads import Run, Uploads
 from dragonfly.wire import piece as wire
 from dragonfly.wire.piece import Frame, Kind
@@ -63,6 +64,7 @@ class Meeting:
             bitmap.full(blob.layout.count),
             lambda: download.pace,
         )
+        self._introductions: Introductions[str] = Introductions(swarm.min_neighbours, node.now())
         self._node = node
         self._blob = blob
         self._download = download
@@ -81,6 +83,7 @@ class Meeting:
         """Dial whom the supernode names, leave whom it drops."""
         for peer in message.drop:
             self.links.known.pop(peer, None)
+            self._introductions.discard(peer)
             self.uploads.distrust(peer)
             for session in self.links.lanes(peer):
                 session.close(PeerError("the supernode took this neighbour away", subject=peer))
@@ -88,8 +91,15 @@ class Meeting:
             if address.id == self._node.host.id:
                 continue
             self.links.known[address.id] = address
-            if not self.links.lanes(address.id) and address.id not in self.links.dialling:
-                self._spawn(self._dial(address, 0))
+            self._introductions.named(address.id, seed=address.seed)
+        self._dial_due()
+
+    def _dial_due(self) -> None:
+        links = len(self.links.sessions) + len(self.links.dialling)
+        for peer in self._introductions.due(links, self._download.pieces.have, self._node.now()):
+            if not self.links.lanes(peer) and peer not in self.links.dialling:
+                self.links.dialling.add(peer)
+                self._spawn(self._dial(self.links.known[peer], 0))
 
     async def _dial(self, address: PeerAddress, lane: int) -> None:
         self.links.dialling.add(address.id)
@@ -169,6 +179,7 @@ class Meeting:
         """Fetch, FetchAny, Cancel, LeavePeer, Announce."""
         match command:
             case cmd.Announce():
+                self._dial_due()
                 self.links.news()
                 for name in self.uploads.take_turned_away():
                     if (session := self.links.get(name)) is not None:
@@ -191,8 +202,9 @@ class Meeting:
                         lane.close(PeerError(f"the neighbour is {kind}", subject=session.peer))
 
     def sample(self) -> None:
-        """Tell the mind how many bytes each neighbour has brought, and open lanes to fast ones."""
+        """Tell the mind how many bytes each neighbour has brought, open lanes to fast ones, meet who still waits."""
         now = self._node.now()
+        self._dial_due()
         for session in list(self.links.sessions.values()):
             parent = self._download.parents.get(session.name)
             if parent is None:

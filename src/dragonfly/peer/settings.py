@@ -49,6 +49,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(description="pieces that leave at once; few, so that each is soon whole somewhere else", ge=1),
     ] = 4
+    first_slots: Annotated[
+        int,
+        Meta(description="… of these to peers that have nothing: alone on the link, it can be passed on soonest", ge=1),
+    ] = 1
     upload_limit: Annotated[Rate, Meta(description="bytes/s to other nodes in all; 0: no limit")] = 0
     download_limit: Annotated[Rate, Meta(description="bytes/s of all pulls together; 0: no limit")] = 0
     origin_limit: Annotated[Rate, Meta(description="bytes/s from sources in all; 0: no limit")] = 0

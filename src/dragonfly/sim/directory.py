@@ -95,7 +95,7 @@ class Supernode:
                 node.learn(known_digests(message.digests, message.first))
             case msg.Neighbours():
                 for peer in message.drop:
-                    node.take_away(peer)
+                    node.take_away(self._nodes[peer])
                 for address in message.add:
                     node.connect(self._nodes[address.id])
             case _:

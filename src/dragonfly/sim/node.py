@@ -20,6 +20,7 @@ from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
 from dragonfly.swarm.announcing import Announcing
 from dragonfly.swarm.download import Download, State
+from dragonfly.swarm.introductions import Introductions
 from dragonfly.swarm.publishing import Publishing
 from dragonfly.swarm.turns import Turns
 from dragonfly.swarm.uploads import Nothing, Run, Uploads
@@ -97,6 +98,7 @@ class Node:
         self._source = source
         self._source_open = False
         self._dialling: set[str] = set()
+        self._introductions: Introductions[Node]
         self._turns: Turns[str] = Turns(Random(world.rng.random()))
         self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
         self._announce_at: float | None = None
@@ -118,6 +120,7 @@ class Node:
         layout = world.layout
         self.alive = True
         self.started_at = world.now
+        self._introductions = Introductions(world.settings.swarm.min_neighbours, world.now)
         rng = Random(world.rng.random())
         self.download = Download(layout, world.settings.swarm, rng, now=world.now)
         self.uploads = Uploads(layout.count)
@@ -140,10 +143,18 @@ class Node:
     # ---------------------------------------------------------------- sessions
 
     def connect(self, other: Node) -> None:
-        """Dial: after a round trip both sides have a session and know what the other has."""
-        if other is not self and self.alive and other.id not in self.wires:
-            self._dialling.add(other.id)
-            self.world.after(2 * self.world.settings.latency_s, self._connected, other)
+        """Dial, at once or with the first piece: after a round trip both sides have a session and know what
+        the other has."""
+        if other is not self and self.alive:
+            self._introductions.named(other, seed=other.seed)
+            self._dial_due()
+
+    def _dial_due(self) -> None:
+        links = len(self.wires) + len(self._dialling)
+        for other in self._introductions.due(links, self.download.pieces.have, self.world.now):
+            if other.id not in self.wires:
+                self._dialling.add(other.id)
+                self.world.after(2 * self.world.settings.latency_s, self._connected, other)
 
     def _connected(self, other: Node) -> None:
         wanted = other.id in self._dialling
@@ -161,10 +172,11 @@ class Node:
             self.uploads.child_in(other.id, other.zone, other.id)
         self._happened(ev.NeighbourUp(other.id, other.seed, far))
 
-    def take_away(self, peer: str) -> None:
+    def take_away(self, other: Node) -> None:
         """The supernode wants us to leave it."""
-        self.uploads.distrust(peer)
-        self.disconnect(peer)
+        self._introductions.discard(other)
+        self.uploads.distrust(other.id)
+        self.disconnect(other.id)
 
     def disconnect(self, peer: str) -> None:
         """Leave a neighbour; it hears of it."""
@@ -194,6 +206,7 @@ class Node:
         match command:
             case cmd.Announce():
                 self.uploads.have |= 1 << command.first
+                self._dial_due()
                 self._announce_soon()
                 for peer in self.uploads.take_turned_away():
                     if (wire := self.wires.get(peer)) is not None:
@@ -234,6 +247,7 @@ class Node:
         if not self.alive:
             return
         now = self.world.now
+        self._dial_due()
         if self._may_read_source() and self.download.source.stalled_for(now) >= self.download.source.patience():
             self._source_open = True
             self._happened(ev.SourceOpened(sparing=True))

@@ -32,6 +32,11 @@ class Turns(Generic[T]):
     def __contains__(self, item: T) -> bool:
         return item in self._here
 
+    @property
+    def first(self) -> bool:
+        """The next one has nothing yet."""
+        return bool(self._first)
+
     def add(self, item: T, *, empty_handed: bool) -> None:
         """Let `item` wait for its turn; nothing changes where it does already."""
         if item not in self._here:

@@ -1,0 +1,52 @@
+"""Whom of the neighbours that were named a node meets at once, and whom later: few while it has nothing.
+
+Where many nodes begin at the same moment, all their connections together are more work than
+the first pieces. A node without a piece can't give any, and needs only few who may bring it
+one. The others are met with the first piece, or after a time if none comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["Introductions"]
+
+_PATIENCE_S = 2.5
+
+T = TypeVar("T")
+
+
+class Introductions(Generic[T]):
+    """One task's at one node. `few`: with so many links, dialled ones included, it can wait for its first piece."""
+
+    def __init__(self, few: int, now: float) -> None:
+        self._few = few
+        self._until = now + _PATIENCE_S
+        self._at_once: list[T] = []
+        self._later: deque[T] = deque()
+
+    def named(self, neighbour: T, *, seed: bool) -> None:
+        """Here is one to be met; a seed at once in any case."""
+        if seed:
+            self._at_once.append(neighbour)
+        else:
+            self._later.append(neighbour)
+
+    def discard(self, neighbour: T) -> None:
+        """Not to be met any more."""
+        for line in (self._at_once, self._later):
+            if neighbour in line:
+                line.remove(neighbour)
+
+    def due(self, links: int, have: int, now: float) -> list[T]:
+        """Whom to dial now, with so many `links` and the pieces `have` (a bitmap); each is told once."""
+        if not self._at_once and not self._later:
+            return []
+        found, self._at_once = self._at_once, []
+        all_now = have or now >= self._until
+        room = len(self._later) if all_now else self._few - links - len(found)
+        while self._later and room > 0:
+            found.append(self._later.popleft())
+            room -= 1
+        return found
