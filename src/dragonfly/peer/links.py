@@ -15,9 +15,7 @@ __all__ = ["Links"]
 class Links:
     """Sessions by name (`id`, or `id#n` for lane n). The task tells `news`; the rest is timing."""
 
-    def __init__(
-        self, rhythm: Announcing, have: Callable[[], int], full: int, pace: Callable[[], float] = lambda: 1.0
-    ) -> None:
+    def __init__(self, rhythm: Announcing, have: Callable[[], int], full: int) -> None:
         self.sessions: dict[str, PeerSession] = {}
         self._lanes: dict[str, list[PeerSession]] = {}
         """The same by peer."""
@@ -26,7 +24,6 @@ class Links:
         self._have = have
         self._full = full
         self._rhythm = rhythm
-        self._pace = pace
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -71,7 +68,7 @@ class Links:
         """There is a new piece: it is announced when the rhythm says so."""
         have = self._have()
         missing = self._full & ~have
-        when = self._rhythm.piece(have.bit_count(), missing.bit_count(), self._loop.time(), self._pace())
+        when = self._rhythm.piece(have.bit_count(), missing.bit_count(), self._loop.time())
         if self._timer is not None:
             if self._timer.when() <= when:
                 return

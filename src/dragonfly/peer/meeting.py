@@ -59,10 +59,9 @@ class Meeting:
         self.uploads = Uploads(blob.layout.count, blob.have)
         swarm = node.settings.swarm
         self.links = Links(
-            Announcing(swarm.announce_s, swarm.announce_most_s),
+            Announcing(swarm.announce_s, swarm.announce_most_s, download.pace),
             lambda: download.pieces.have,
             bitmap.full(blob.layout.count),
-            lambda: download.pace,
         )
         self._introductions: Introductions[str] = Introductions(swarm.min_neighbours, node.now())
         self._node = node

@@ -100,7 +100,7 @@ class Node:
         self._dialling: set[str] = set()
         self._introductions: Introductions[Node]
         self._turns: Turns[str] = Turns(Random(world.rng.random()))
-        self._rhythm = Announcing(world.settings.swarm.announce_s, world.settings.swarm.announce_most_s)
+        self._rhythm: Announcing
         self._announce_at: float | None = None
         self._publishing = Publishing(world.settings.publish_s, world.settings.publish_late_s)
         self._publish_at = float("inf")
@@ -120,9 +120,11 @@ class Node:
         layout = world.layout
         self.alive = True
         self.started_at = world.now
-        self._introductions = Introductions(world.settings.swarm.min_neighbours, world.now)
         rng = Random(world.rng.random())
-        self.download = Download(layout, world.settings.swarm, rng, now=world.now)
+        swarm = world.settings.swarm
+        self.download = Download(layout, swarm, rng, now=world.now)
+        self._rhythm = Announcing(swarm.announce_s, swarm.announce_most_s, self.download.pace)
+        self._introductions = Introductions(swarm.min_neighbours, world.now)
         self.uploads = Uploads(layout.count)
         if world.settings.streaming and not self.seed:
             self._happened(ev.ReaderAt(0, 0))
@@ -270,7 +272,7 @@ class Node:
     def _announce_soon(self) -> None:
         pieces = self.download.pieces
         have, missing = pieces.have.bit_count(), pieces.missing.bit_count()
-        when = self._rhythm.piece(have, missing, self.world.now, self.download.pace)
+        when = self._rhythm.piece(have, missing, self.world.now)
         if self._announce_at is None or when < self._announce_at:
             self._announce_at = when
             self.world.at(when, self._announce, when)

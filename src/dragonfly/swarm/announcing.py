@@ -9,34 +9,41 @@ neighbour has dozens to choose from, and a batch costs it nothing.
 
 from __future__ import annotations
 
+from dragonfly.swarm.pace import Pace
+
 __all__ = ["Announcing", "batch"]
 
 _SHARE = 8
+_PATIENT = 3.0
+"""A batch is so many times larger, at most, where a request has to wait for its turn anyway."""
 
 
-def batch(have: int, missing: int) -> int:
-    """New pieces that are worth an announcement: an eighth of what is had, or is missing, if that is less."""
-    return max(1, min(have, missing) // _SHARE)
+def batch(have: int, missing: int, usual_s: float) -> float:
+    """New pieces that are worth an announcement: an eighth of what is had, or is missing, if that is less; up to
+    three times as many where a piece usually takes a good part of a second from asking to having, or more."""
+    return max(1, min(have, missing) // _SHARE) * min(_PATIENT, max(1.0, _PATIENT * usual_s))
 
 
 class Announcing:
     """One task's rhythm. No announcement within `least_s` of the last, none later than `most_s` after its piece;
-    both times the `pace`, where pieces take seconds to come (`Download.pace`)."""
+    both are stretched where pieces take seconds to come."""
 
-    def __init__(self, least_s: float, most_s: float) -> None:
+    def __init__(self, least_s: float, most_s: float, pace: Pace) -> None:
+        self._pace = pace
         self._least_s = least_s
         self._most_s = most_s
         self._told_at = float("-inf")
         self._untold = 0
         self._deadline = 0.0
 
-    def piece(self, have: int, missing: int, now: float, pace: float = 1.0) -> float:
+    def piece(self, have: int, missing: int, now: float) -> float:
         """There is a new piece (`have` counts it); the time at which to announce all that is new."""
         self._untold += 1
         if self._untold == 1:
-            self._deadline = now + self._most_s * pace
-        soonest = self._told_at + self._least_s * pace
-        return max(now if self._untold >= batch(have, missing) else self._deadline, soonest)
+            self._deadline = now + self._most_s * self._pace.stretch
+        soonest = self._told_at + self._least_s * self._pace.stretch
+        enough = self._untold >= batch(have, missing, self._pace.usual_s)
+        return max(now if enough else self._deadline, soonest)
 
     def told(self, now: float) -> None:
         """It has been announced."""

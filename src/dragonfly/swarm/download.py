@@ -43,6 +43,7 @@ from dragonfly.swarm.crossing import by_name
 from dragonfly.swarm.endgame import Endgame
 from dragonfly.swarm.fallback import TRICKLE, Fallback
 from dragonfly.swarm.inflight import SOURCE, Inflight
+from dragonfly.swarm.pace import Pace
 from dragonfly.swarm.parents import Parent, Parents
 from dragonfly.swarm.picker import pick, sample, stretch
 from dragonfly.swarm.reading import Reading
@@ -53,7 +54,7 @@ __all__ = ["Download", "State"]
 _TURNS = 3
 """A neighbour is not late before so many times what a piece usually takes."""
 _BEFORE_ANY = 2.0
-"""The pace until there is a piece to tell it by."""
+"""How much ticks are stretched until there is a piece to tell it by."""
 
 
 class State(enum.Enum):
@@ -89,8 +90,7 @@ class Download:
         self.paced_s = 0.0
         """Time for which a limit held requests back."""
         self._reading = Reading(settings.window_pieces)
-        self._usual_s = 0.0
-        """From asking for a piece to having it, as a moving average over the last ones."""
+        self.pace = Pace()
         self._last = Endgame(layout, settings, self.pieces, self.parents, rng)
         self.source = Fallback(layout, settings, self.pieces, self.parents, rng.random(), now)
         self._neighbours_asked_at = now
@@ -147,11 +147,6 @@ class Download:
             return None
         return min(self._next_tick, self._paced_until) if self._paced_until else self._next_tick
 
-    @property
-    def pace(self) -> float:
-        """How many times slower than usual things may be done: 1, and up to 4 where a request waits for seconds."""
-        return min(4.0, max(1.0, self._usual_s))
-
     def snapshot(self) -> dict[str, object]:
         """Plain data for API, console and tests."""
         return {
@@ -175,8 +170,7 @@ class Download:
             return
         self.source.piece_came(now, by_neighbour=bool(peer))
         if peer:
-            took = now - self.pieces.asked_at(peer, fresh[0][0], now)
-            self._usual_s += (took - self._usual_s) / 16
+            self.pace.took(now - self.pieces.asked_at(peer, fresh[0][0], now))
         for run in fresh:
             for index, owner in self.pieces.verified(*run):
                 if owner not in (peer, SOURCE):
@@ -377,7 +371,7 @@ class Download:
             parent.heard_at = now
 
     def _endgame(self, parent: Parent, now: float) -> None:
-        move = self._last.move(parent, self._usual_s, now)
+        move = self._last.move(parent, self.pace.usual_s, now)
         if move is None:
             return
         if move.loser is not None:
@@ -391,13 +385,13 @@ class Download:
     # ---------------------------------------------------------------- time
 
     def _tick(self, now: float) -> None:
-        self._next_tick = now + self._settings.tick_s * (self.pace if self._usual_s else _BEFORE_ANY)
+        self._next_tick = now + self._settings.tick_s * (self.pace.stretch if self.pace.usual_s else _BEFORE_ANY)
         self._paced_until = 0.0
         if self.state is State.DONE:
             return
         settings = self._settings
         # Where a piece takes seconds to come, a parent may have that many others to serve first.
-        pace = max(1.0, _TURNS * self._usual_s / settings.stall_after_s)
+        pace = max(1.0, _TURNS * self.pace.usual_s / settings.stall_after_s)
         for parent in list(self.parents):
             owed = self.pieces.owed(parent.id)
             if not owed and not parent.waiting_any and not parent.suspect:
