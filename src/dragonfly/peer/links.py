@@ -82,8 +82,9 @@ class Links:
         self._rhythm.told(self._loop.time())
         have = self._have()
         for session in list(self.sessions.values()):
-            # Seeds hear of it with the next request for a piece of their choice; who has all needs nothing.
-            if session.lane or session.seed or session.has == self._full:
+            # Who has all needs nothing, but a seed lets those go first who have nothing; of the rest it
+            # hears with the next request for a piece of its choice.
+            if session.lane or (session.seed and session.out.told) or (session.has == self._full and not session.seed):
                 continue
             session.out.announce(have)
 

@@ -230,6 +230,8 @@ class Meeting:
     # ---------------------------------------------------------------- what neighbours say
 
     def peer_has(self, session: PeerSession, pieces: int) -> None:
+        if self.uploads.empty_handed(session.name) and pieces:
+            self._node.slots.fed(session)
         self.uploads.child_has(session.name, pieces)
         for lane in self.links.lanes(session.peer):
             if lane is session or lane.dialled:

@@ -75,6 +75,10 @@ class UploadSlots:
             self._turns.add(session, empty_handed=self._givers[session].empty_handed(session))
         self._pump()
 
+    def fed(self, session: PeerSession) -> None:
+        """The other side of `session` says that it has something."""
+        self._turns.fed(session)
+
     def sent(self, session: PeerSession) -> None:
         """A run of `session` has left; it may have more."""
         self._active.pop(session, None)

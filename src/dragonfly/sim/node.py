@@ -286,7 +286,7 @@ class Node:
         parents = self.download.parents
         for peer, wire in self.wires.items():
             parent = parents.get(peer)
-            if not wire.to.seed and not (parent is not None and parent.has == full):
+            if not wire.told if wire.to.seed else not (parent is not None and parent.has == full):
                 self._tell(wire)
 
     def _tell(self, wire: Wire) -> None:
@@ -298,6 +298,7 @@ class Node:
             self.world.after(self.world.settings.latency_s, wire.to.heard, "has", self.id, news)
 
     def _on_has(self, peer: str, pieces: int) -> None:
+        self._turns.fed(peer)
         self.uploads.child_has(peer, pieces)
         self._happened(ev.PeerHas(peer, pieces))
 

@@ -55,6 +55,12 @@ class Turns(Generic[T]):
         self._here.discard(item)
         return item
 
+    def fed(self, item: T) -> None:
+        """`item` has something now: where it waits, it stands in line like the others."""
+        if item in self._first:
+            self._first.remove(item)
+            self._line.append(item)
+
     def discard(self, item: T) -> None:
         """`item` waits no more."""
         if item in self._here:
