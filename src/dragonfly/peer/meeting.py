@@ -63,7 +63,7 @@ class Meeting:
             lambda: download.pieces.have,
             bitmap.full(blob.layout.count),
         )
-        self._introductions: Introductions[str] = Introductions(swarm.min_neighbours, node.now())
+        self._introductions: Introductions[str] = Introductions(node.now())
         self._node = node
         self._blob = blob
         self._download = download

@@ -124,7 +124,7 @@ class Node:
         swarm = world.settings.swarm
         self.download = Download(layout, swarm, rng, now=world.now)
         self._rhythm = Announcing(swarm.announce_s, swarm.announce_most_s, self.download.pace)
-        self._introductions = Introductions(swarm.min_neighbours, world.now)
+        self._introductions = Introductions(world.now)
         self.uploads = Uploads(layout.count)
         if world.settings.streaming and not self.seed:
             self._happened(ev.ReaderAt(0, 0))

@@ -18,10 +18,11 @@ _PATIENT = 3.0
 """A batch is so many times larger, at most, where a request has to wait for its turn anyway."""
 
 
-def batch(have: int, missing: int, usual_s: float) -> float:
+def batch(have: int, missing: int, usual_s: float) -> int:
     """New pieces that are worth an announcement: an eighth of what is had, or is missing, if that is less; up to
     three times as many where a piece usually takes a good part of a second from asking to having, or more."""
-    return max(1, min(have, missing) // _SHARE) * min(_PATIENT, max(1.0, _PATIENT * usual_s))
+    patience = min(_PATIENT, max(1.0, _PATIENT * usual_s))
+    return max(1, int(min(have, missing) * patience / _SHARE))
 
 
 class Announcing:

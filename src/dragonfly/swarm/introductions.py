@@ -12,16 +12,17 @@ from typing import Generic, TypeVar
 
 __all__ = ["Introductions"]
 
+_FEW = 2
+"""Links with which a node can wait for its first piece, dialled ones included: the seed, and one more."""
 _PATIENCE_S = 2.5
 
 T = TypeVar("T")
 
 
 class Introductions(Generic[T]):
-    """One task's at one node. `few`: with so many links, dialled ones included, it can wait for its first piece."""
+    """One task's at one node."""
 
-    def __init__(self, few: int, now: float) -> None:
-        self._few = few
+    def __init__(self, now: float) -> None:
         self._until = now + _PATIENCE_S
         self._at_once: list[T] = []
         self._later: deque[T] = deque()
@@ -45,7 +46,7 @@ class Introductions(Generic[T]):
             return []
         found, self._at_once = self._at_once, []
         all_now = have or now >= self._until
-        room = len(self._later) if all_now else self._few - links - len(found)
+        room = len(self._later) if all_now else _FEW - links - len(found)
         while self._later and room > 0:
             found.append(self._later.popleft())
             room -= 1

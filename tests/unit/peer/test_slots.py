@@ -86,6 +86,17 @@ async def test_one_who_has_nothing_has_the_link_for_itself() -> None:
     giver.slots.close()
 
 
+async def test_who_has_got_a_first_piece_elsewhere_does_not_hold_up_the_others() -> None:
+    giver = Giver(slots=4, first_slots=1)
+    giver.want("ab", fed=False)
+    giver.want("x", fed=True)
+    giver.fed.add("b")
+    giver.slots.fed(giver.session("b"))
+    giver.sent("a")
+    assert giver.began == ["a", "x", "b"]
+    giver.slots.close()
+
+
 async def test_a_seed_gives_several_first_pieces_at_once() -> None:
     giver = Giver(slots=3, first_slots=3)
     giver.want("abcd", fed=False)

@@ -44,6 +44,10 @@ def test_where_pieces_take_long_news_may_too() -> None:
     assert rhythm.piece(10, 990, now=11.53) == pytest.approx(11.65), "no sooner after the last than three pauses"
 
 
+def test_who_has_few_pieces_tells_each_whatever_it_takes() -> None:
+    assert [batch(have, 1000 - have, 10.0) for have in (1, 5, 995)] == [1, 1, 1]
+
+
 def test_a_batch_grows_with_what_a_piece_takes() -> None:
     assert [batch(80, 920, usual_s) for usual_s in (0, 0.3, 0.5, 1, 5)] == [10, 10, 15, 30, 30]
 

@@ -51,3 +51,15 @@ def test_cleared_it_is_empty() -> None:
     turns.clear()
     turns.add("a", empty_handed=False)
     assert drain(turns) == ["a"]
+
+
+def test_who_has_got_something_meanwhile_stands_in_line() -> None:
+    turns: Turns[str] = Turns(Random(1))
+    turns.add("x", empty_handed=False)
+    for item in "ab":
+        turns.add(item, empty_handed=True)
+    assert turns.first
+    for item in ("a", "x", "nobody"):
+        turns.fed(item)
+    assert drain(turns) == ["b", "x", "a"]
+    assert not turns.first
