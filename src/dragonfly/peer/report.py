@@ -81,6 +81,7 @@ class Meter:
         self.peak = 0.0
         self._window_at = now
         self._window_bytes = 0
+        self._looked_at = now
 
     def received(self) -> BytesBy:
         return BytesBy(source=self.source, seed=self.seed, peers=self.peers, cache=self.cached)
@@ -93,6 +94,12 @@ class Meter:
             self.peak = max(self.peak, self._window_bytes / elapsed)
             self._window_at = now
             self._window_bytes = 0
+
+    def look(self, now: float, *, idle: bool) -> None:
+        """One of the looks at the pull: where it is `idle`, so it was since the last one."""
+        if idle:
+            self.idle_s += now - self._looked_at
+        self._looked_at = now
 
     def seconds(self, now: float) -> float:
         return (self.ended if self.ended is not None else now) - self.started

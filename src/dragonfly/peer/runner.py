@@ -245,9 +245,9 @@ class TaskRun:
         meeting.sample()
         self.feed(ev.Tick(self.node.others(download)))
         self.meter.limited_s = download.paced_s + self.source.held_s
-        stalled = download.source.stalled_for(self.node.now())
-        if stalled > 2 * self.node.settings.swarm.tick_s:
-            self.meter.idle_s += self.node.settings.swarm.tick_s
+        now = self.node.now()
+        stalled = download.source.stalled_for(now)
+        self.meter.look(now, idle=stalled > 2 * self.node.settings.swarm.tick_s)
         patience = download.source.patience()
         if self.policy is SourcePolicy.NEVER or self.pattern is Pattern.CDN:
             patience *= _LAST_PATIENCE  # there is no other way: this ends the pull

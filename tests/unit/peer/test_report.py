@@ -55,6 +55,15 @@ def test_the_likeliest_limit(meter: Meter, cpu: float, bound: str) -> None:
     assert meter.bound(10.0, cpu) == bound
 
 
+def test_idle_time_is_that_between_looks_however_far_apart() -> None:
+    meter = Meter(10.0, cached=0)
+    meter.look(10.25, idle=False)
+    meter.look(11.25, idle=True)
+    meter.look(11.75, idle=True)
+    meter.look(12.0, idle=False)
+    assert meter.idle_s == 1.5
+
+
 def test_efficiency_is_against_the_best_half_second() -> None:
     meter = Meter(0.0, cached=0)
     for now, count in ((0.5, 500), (1.0, 100), (1.5, 0), (2.0, 400)):
