@@ -28,7 +28,8 @@ class Introductions(Generic[T]):
         self._later: deque[T] = deque()
 
     def named(self, neighbour: T, *, seed: bool) -> None:
-        """Here is one to be met; a seed at once in any case."""
+        """Here is one to be met, perhaps named before; a seed at once in any case."""
+        self.discard(neighbour)
         if seed:
             self._at_once.append(neighbour)
         else:

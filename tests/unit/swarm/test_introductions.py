@@ -45,3 +45,11 @@ def test_who_is_discarded_is_not_met() -> None:
     for name in ("b", "seed", "nobody"):
         introductions.discard(name)
     assert introductions.due(links=0, have=1, now=10.0) == ["a", "c"]
+
+
+def test_who_is_named_again_is_met_once_and_can_be_discarded() -> None:
+    introductions = made("aba")
+    assert introductions.due(links=1, have=0, now=10.0) == ["b"]
+    introductions.named("a", seed=False)
+    introductions.discard("a")
+    assert introductions.due(links=0, have=1, now=10.0) == []
