@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from dragonfly.core.messages import PeerAddress
 from dragonfly.peer.session import PeerSession
-from dragonfly.swarm.announcing import Announcing
+from dragonfly.swarm.announcing import Announcing, concerns
 
 __all__ = ["Links"]
 
@@ -82,11 +82,9 @@ class Links:
         self._rhythm.told(self._loop.time())
         have = self._have()
         for session in list(self.sessions.values()):
-            # Who has all needs nothing, but a seed lets those go first who have nothing; of the rest it
-            # hears with the next request for a piece of its choice.
-            if session.lane or (session.seed and session.out.told) or (session.has == self._full and not session.seed):
-                continue
-            session.out.announce(have)
+            told, complete = session.out.told != 0, session.has == self._full
+            if session.lane == 0 and concerns(seed=session.seed, told=told, complete=complete):
+                session.out.announce(have)
 
     def announce_all(self) -> None:
         """Tell everybody, seeds too: we have everything now."""

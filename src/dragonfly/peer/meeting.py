@@ -97,11 +97,13 @@ class Meeting:
         links = len(self.links.sessions) + len(self.links.dialling)
         for peer in self._introductions.due(links, self._download.pieces.have, self._node.now()):
             if not self.links.lanes(peer) and peer not in self.links.dialling:
-                self.links.dialling.add(peer)
-                self._spawn(self._dial(self.links.known[peer], 0))
+                self._begin_dial(self.links.known[peer], 0)
+
+    def _begin_dial(self, address: PeerAddress, lane: int) -> None:
+        self.links.dialling.add(address.id)
+        self._spawn(self._dial(address, lane))
 
     async def _dial(self, address: PeerAddress, lane: int) -> None:
-        self.links.dialling.add(address.id)
         try:
             sock = await dial(
                 address.address,
@@ -225,7 +227,7 @@ class Meeting:
             or len(self.links.lanes(session.peer)) >= settings.lanes
         ):
             return
-        self._spawn(self._dial(address, self.links.next_lane(session.peer)))
+        self._begin_dial(address, self.links.next_lane(session.peer))
 
     # ---------------------------------------------------------------- what neighbours say
 

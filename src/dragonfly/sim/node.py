@@ -18,7 +18,7 @@ from dragonfly.sim.source import Source
 from dragonfly.sim.world import Transfer, World
 from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
-from dragonfly.swarm.announcing import Announcing
+from dragonfly.swarm.announcing import Announcing, concerns
 from dragonfly.swarm.download import Download, State
 from dragonfly.swarm.introductions import Introductions
 from dragonfly.swarm.publishing import Publishing
@@ -286,7 +286,8 @@ class Node:
         parents = self.download.parents
         for peer, wire in self.wires.items():
             parent = parents.get(peer)
-            if not wire.told if wire.to.seed else not (parent is not None and parent.has == full):
+            complete = parent is not None and parent.has == full
+            if concerns(seed=wire.to.seed, told=wire.told != 0, complete=complete):
                 self._tell(wire)
 
     def _tell(self, wire: Wire) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dragonfly.swarm.pace import Pace
 
-__all__ = ["Announcing", "batch"]
+__all__ = ["Announcing", "batch", "concerns"]
 
 _SHARE = 8
 _PATIENT = 3.0
@@ -23,6 +23,15 @@ def batch(have: int, missing: int, usual_s: float) -> int:
     three times as many where a piece usually takes a good part of a second from asking to having, or more."""
     patience = min(_PATIENT, max(1.0, _PATIENT * usual_s))
     return max(1, int(min(have, missing) * patience / _SHARE))
+
+
+def concerns(*, seed: bool, told: bool, complete: bool) -> bool:
+    """Whether a neighbour wants to hear of a new piece; `told`: it has heard of one, `complete`: it has them all.
+
+    Who has all needs nothing. But a seed lets those go first who have nothing, so it hears of the first piece, and of
+    the rest with the next request for a piece of its choice.
+    """
+    return not told if seed else not complete
 
 
 class Announcing:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragonfly.swarm.announcing import Announcing, batch
+from dragonfly.swarm.announcing import Announcing, batch, concerns
 from dragonfly.swarm.pace import Pace
 
 
@@ -50,6 +50,13 @@ def test_who_has_few_pieces_tells_each_whatever_it_takes() -> None:
 
 def test_a_batch_grows_with_what_a_piece_takes() -> None:
     assert [batch(80, 920, usual_s) for usual_s in (0, 0.3, 0.5, 1, 5)] == [10, 10, 15, 30, 30]
+
+
+def test_a_seed_hears_of_the_first_piece_and_others_of_all_they_lack() -> None:
+    assert concerns(seed=True, told=False, complete=True)
+    assert not concerns(seed=True, told=True, complete=False)
+    assert concerns(seed=False, told=True, complete=False)
+    assert not concerns(seed=False, told=False, complete=True)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=200))
