@@ -244,7 +244,7 @@ class TaskRun:
             return
         meeting.sample()
         self.feed(ev.Tick(self.node.others(download)))
-        self.meter.limited_s = download.paced_s + self.source.held_s
+        self.meter.limited_s = download.held_s + self.source.held_s
         now = self.node.now()
         stalled = download.source.stalled_for(now)
         self.meter.look(now, idle=stalled > 2 * self.node.settings.swarm.tick_s)

@@ -38,8 +38,6 @@ class Fallback:
         now: float,
     ) -> None:
         self.opened = False
-        self.others = 0
-        """Neighbours of this node's other pulls that bring something."""
         self.progress_at = now
         """When a piece came last, from wherever."""
         self._settings = settings
@@ -144,7 +142,7 @@ class Fallback:
     @property
     def _sharers(self) -> float:
         """This node's pulls, at most so many as signs of life outweigh."""
-        return min(TRICKLE, 1 + self.others / max(1, len(self._parents)))
+        return min(TRICKLE, 1 + self._parents.elsewhere / max(1, len(self._parents)))
 
     @property
     def _crowd(self) -> int:

@@ -75,6 +75,8 @@ class Parents:
         """Pieces that a neighbour of our zone has that is no seed."""
         self.near_seeds = 0
         """How many neighbours are seeds of our zone."""
+        self.elsewhere = 0
+        """Neighbours of this node's other pulls that bring something: they share its link."""
 
     def __len__(self) -> int:
         return len(self._parents)
