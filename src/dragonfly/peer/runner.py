@@ -10,9 +10,7 @@ in the event loop; calls from sessions are plain function calls, nothing is queu
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Coroutine
 
 import msgspec
 
@@ -36,6 +34,7 @@ from dragonfly.core.validators import Validators
 from dragonfly.errors import DragonflyError, IntegrityError, SourceError, StoppedError
 from dragonfly.peer.back import BackToSource
 from dragonfly.peer.briefing import Briefing
+from dragonfly.peer.care import Care
 from dragonfly.peer.meeting import Meeting
 from dragonfly.peer.node import Node
 from dragonfly.peer.publish import Publisher
@@ -52,7 +51,6 @@ __all__ = ["TaskRun"]
 
 _LAST_PATIENCE = 15
 """Times `source_after_s`: how long a pull that may not read the source waits for its swarm."""
-logger = logging.getLogger("dragonfly")
 
 
 class TaskRun:
@@ -84,7 +82,9 @@ class TaskRun:
         """The pull is over, well or not; a task that ended well goes on serving."""
         self.download: Download | None = None
         self.meeting: Meeting | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._care = Care(spec.shown_url, self.fail)
+        self.spawn = self._care.spawn
+        """Runs a coroutine as part of this pull."""
         self._timer: asyncio.TimerHandle | None = None
         self._publisher: Publisher | None = None
         self._cpu_at_start = time.process_time()
@@ -383,29 +383,6 @@ class TaskRun:
             neighbours = self.meeting.links.peers() if self.meeting is not None else ()
             self.node.tracker.send(Join(spec=self.spec, pieces=pieces, have=neighbours))
 
-    # ---------------------------------------------------------------- tasks and stopping
-
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run `work` in this task's care: what it raises ends the pull."""
-        if self.stopped:
-            work.close()
-            return
-        task = asyncio.get_running_loop().create_task(self._guard(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # one that was cancelled before its first step
-
-    async def _guard(self, work: Coroutine[None, None, None]) -> None:
-        try:
-            await work
-        except DragonflyError as error:
-            self.fail(error)
-        except OSError as error:
-            self.fail(DragonflyError("the system refused", subject=str(error)))
-        except Exception as error:  # a bug, ours or a source plug-in's: no reader may wait for ever
-            logger.error("a bug in the pull of %s", self.spec.shown_url, exc_info=True)
-            self.fail(DragonflyError("a bug ended the pull", subject=repr(error), advice="look at the log"))
-
     async def stop(self) -> None:
         """End everything; the blob keeps what it has."""
         if self.stopped:
@@ -421,8 +398,6 @@ class TaskRun:
             self._publisher.close()
         if self.meeting is not None:
             self.meeting.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._care.end()
         if self.blob is not None:
             self.blob.unpin()
