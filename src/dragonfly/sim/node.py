@@ -14,14 +14,13 @@ from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
 from dragonfly.core.zones import is_far
 from dragonfly.sim.links import Link
+from dragonfly.sim.news import News
 from dragonfly.sim.source import Source
 from dragonfly.sim.world import Transfer, World
 from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
-from dragonfly.swarm.announcing import Announcing, concerns
 from dragonfly.swarm.download import Download, State
 from dragonfly.swarm.introductions import Introductions
-from dragonfly.swarm.publishing import Publishing
 from dragonfly.swarm.turns import Turns
 from dragonfly.swarm.uploads import Nothing, Run, Uploads
 
@@ -100,10 +99,7 @@ class Node:
         self._dialling: set[str] = set()
         self._introductions: Introductions[Node]
         self._turns: Turns[str] = Turns(Random(world.rng.random()))
-        self._rhythm: Announcing
-        self._announce_at: float | None = None
-        self._publishing = Publishing(world.settings.publish_s, world.settings.publish_late_s)
-        self._publish_at = float("inf")
+        self._news: News
         self._reader_at = 0
         self._held: dict[int, Node] = {}
         """Pieces that are here but can't be checked yet, and who sent them."""
@@ -121,9 +117,8 @@ class Node:
         self.alive = True
         self.started_at = world.now
         rng = Random(world.rng.random())
-        swarm = world.settings.swarm
-        self.download = Download(layout, swarm, rng, now=world.now)
-        self._rhythm = Announcing(swarm.announce_s, swarm.announce_most_s, self.download.pace)
+        self.download = Download(layout, world.settings.swarm, rng, now=world.now)
+        self._news = News(self)
         self._introductions = Introductions(world.now)
         self.uploads = Uploads(layout.count)
         if world.settings.streaming and not self.seed:
@@ -164,8 +159,8 @@ class Node:
         if wanted and self.alive and other.alive and other.id not in self.wires:
             self._open(other)
             other._open(self)
-            self._tell(self.wires[other.id])
-            other._tell(other.wires[self.id])
+            self._news.tell(self.wires[other.id])
+            other._news.tell(other.wires[self.id])
 
     def _open(self, other: Node) -> None:
         self.wires[other.id] = Wire(other)
@@ -209,13 +204,10 @@ class Node:
             case cmd.Announce():
                 self.uploads.have |= 1 << command.first
                 self._dial_due()
-                self._announce_soon()
+                self._news.piece(command.first)
                 for peer in self.uploads.take_turned_away():
                     if (wire := self.wires.get(peer)) is not None:
-                        self._tell(wire)
-                if self.seed:
-                    self._publishing.had(1 << command.first, self.world.now)
-                    self._publish_soon()
+                        self._news.tell(wire)
             case cmd.Fetch():
                 self._frame(command.peer, "asked", command.first, command.count)
             case cmd.FetchAny():
@@ -267,54 +259,12 @@ class Node:
             and self.download.state is State.RUNNING
         )
 
-    # ---------------------------------------------------------------- announcing
-
-    def _announce_soon(self) -> None:
-        pieces = self.download.pieces
-        have, missing = pieces.have.bit_count(), pieces.missing.bit_count()
-        when = self._rhythm.piece(have, missing, self.world.now)
-        if self._announce_at is None or when < self._announce_at:
-            self._announce_at = when
-            self.world.at(when, self._announce, when)
-
-    def _announce(self, when: float) -> None:
-        if not self.alive or when != self._announce_at:
-            return  # an earlier one took its place
-        self._announce_at = None
-        self._rhythm.told(self.world.now)
-        full = bitmap.full(self.world.layout.count)
-        parents = self.download.parents
-        for peer, wire in self.wires.items():
-            parent = parents.get(peer)
-            complete = parent is not None and parent.has == full
-            if concerns(seed=wire.to.seed, told=wire.told != 0, complete=complete):
-                self._tell(wire)
-
-    def _tell(self, wire: Wire) -> None:
-        have = self.uploads.have
-        news = have & ~wire.told
-        if news:
-            wire.told = have
-            self.world.frames += 1
-            self.world.after(self.world.settings.latency_s, wire.to.heard, "has", self.id, news)
+    # ---------------------------------------------------------------- what others tell
 
     def _on_has(self, peer: str, pieces: int) -> None:
         self._turns.fed(peer)
         self.uploads.child_has(peer, pieces)
         self._happened(ev.PeerHas(peer, pieces))
-
-    def _publish_soon(self) -> None:
-        when = self._publishing.deadline()
-        if when is not None and when < self._publish_at:
-            self._publish_at = when
-            self.world.at(when, self._publish, when)
-
-    def _publish(self, when: float) -> None:
-        if when == self._publish_at and self.alive:
-            self._publish_at = float("inf")
-            if pieces := self._publishing.take(self.world.now):
-                self.directory.digests(self, pieces)
-            self._publish_soon()
 
     def learn(self, pieces: int) -> None:
         """The supernode has told the digests of these pieces."""
@@ -369,9 +319,7 @@ class Node:
     def _send(self, wire: Wire, run: Run) -> None:
         world, layout, to = self.world, self.world.layout, wire.to
         latency = world.settings.latency_s
-        if self.seed:
-            self._publishing.given(bitmap.run(run.first, run.count), world.now)
-            self._publish_soon()
+        self._news.given(bitmap.run(run.first, run.count))
         if run.by_choice:
             world.after(latency, to.heard, "offered", self.id, run.first, run.count)
         for index in range(run.first, run.first + run.count):
