@@ -83,6 +83,8 @@ class Blob:
         self._lock = threading.Lock()
         self._data = -1
         self._journal = -1
+        self._journal_end = 0
+        """Its length: where a record that could not be written whole is cut off again."""
         self._writing = 0
         self._closing = False
         self.removed = False
@@ -134,6 +136,7 @@ class Blob:
                 raise IntegrityError("the data file has another length than it should", subject=str(folder))
             if end < len(data):
                 os.ftruncate(blob._journal, end)
+            blob._journal_end = end
             blob._had_bytes = sum(blob.layout.size(index) for index in bitmap.indexes(blob.have))
             if not blob.sealed and begin.boot != boot_id():
                 blob._rehash()
@@ -311,15 +314,15 @@ class Blob:
     def _append(self, data: bytes) -> None:
         if self._journal < 0:
             return  # removed or closed while a thread was still at work
-        size = os.fstat(self._journal).st_size
         try:
             if os.write(self._journal, data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             # Half a record would hide all that come after it.
             with contextlib.suppress(OSError):
-                os.ftruncate(self._journal, size)
+                os.ftruncate(self._journal, self._journal_end)
             raise _no_room(error, self.folder) from error
+        self._journal_end += len(data)
 
     def __repr__(self) -> str:
         state = "sealed" if self.sealed else "complete" if self.complete else "partial"
