@@ -92,9 +92,10 @@ Told = Received | Wrong | Offer | Dry | Ended
 class BulkRun:
     """A body that threads receive, one at a time; `hear` is called in the loop with what happens to it.
 
-    `buffer` holds a piece or several; small ones are received, written and told of as many at a time as fit,
-    since each call that lets go of the interpreter lock waits to get it back. Bodies of at least `least` bytes
-    that follow are received too. `stop` makes the thread give up.
+    `here`: the beginning of the body, taken from the socket already. `buffer` holds a piece or several; small
+    ones are received, written and told of as many at a time as fit, since each call that lets go of the
+    interpreter lock waits to get it back. Bodies of at least `least` bytes that follow are received too. `stop`
+    makes the thread give up.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class BulkRun:
         blob: Blob,
         layout: PieceLayout,
         frame: Frame,
+        here: memoryview,
         buffer: bytearray,
         least: int,
         hear: Callable[[Told], None],
@@ -118,6 +120,9 @@ class BulkRun:
         self._least = least
         self._poll: select.poll | None = None
         self._begin(frame)
+        self._filled = self.taken = len(here)
+        self._buffer[: self._filled] = here
+        self._hash()
 
     def _begin(self, frame: Frame) -> None:
         self._index = frame.first

@@ -3,9 +3,10 @@
 Runs in the event loop on a raw non-blocking socket, since a stream API would copy every
 piece once more. A body is received straight into the piece's buffer, checked, and written
 with one `pwrite`; only what is right reaches the disk, so two neighbours may race for a
-piece without one's bad bytes landing on the other's good ones. `SO_RCVLOWAT` keeps the
-loop asleep until a whole body (or a large part) is in the kernel. Long runs are received by
-threads (`peer.bulk`). What leaves has a place of its own (`peer.outbox`).
+piece without one's bad bytes landing on the other's good ones. All else goes into a small
+inbox, many frames in one call. `SO_RCVLOWAT` keeps the loop asleep until a whole body (or a
+large part) is in the kernel. Long runs are received by threads (`peer.bulk`). What leaves has
+a place of its own (`peer.outbox`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _LOWAT_MOST = 128 * 1024
 _LOWAT_BULK = 256 * 1024
 _BATCH = 512 * 1024
 """Bytes of small pieces that a thread takes in at a time."""
+_INBOX = 2048
+"""Bytes taken in at once where no body is expected: of a body that follows so many are copied once more."""
 _READS_PER_WAKE = 64
 
 
@@ -109,10 +112,13 @@ class PeerSession:
         self._bulk_run: BulkRun | None = None
         self._bulk_told = 0
         self._bulk_waits = False
-        self._header = bytearray(wire.HEADER)
-        self._target = memoryview(self._header)
-        self._filled = 0
+        self._inbox = memoryview(bytearray(_INBOX))
+        self._waiting = 0
+        """Bytes in the inbox that are no whole frame yet."""
         self._frame: Frame | None = None
+        """Of which the body, or a payload too long for the inbox, is being received."""
+        self._target = self._inbox
+        self._filled = 0
         self._piece = 0
         self._buffer: bytearray | None = None
         self._lowat = 1
@@ -128,22 +134,14 @@ class PeerSession:
     def _readable(self) -> None:
         try:
             for _ in range(_READS_PER_WAKE):
-                if self.closed or self._bulk_run is not None:
-                    return
-                count = self._sock.recv_into(self._target[self._filled :])
-                if count == 0:
-                    self.close(None)
-                    return
-                self._filled += count
-                if self._frame is not None and self._frame.kind is Kind.DATA:
-                    self.received += count
-                while not self.closed and self._bulk_run is None and self._filled == len(self._target):
-                    self._complete()
+                if not self._read():
+                    break
         except (BlockingIOError, InterruptedError):
-            if self._frame is not None and not self.closed:
-                self._sleep_until(len(self._target) - self._filled)
+            pass
         except (OSError, DragonflyError, ValueError) as error:
             self.close(error)
+        if not self.closed and self._bulk_run is None:
+            self._sleep_until(1 if self._frame is None else len(self._target) - self._filled)
 
     def _sleep_until(self, count: int, most: int = _LOWAT_MOST) -> None:
         """Wake only when `count` more bytes (or `most`) are here, or the other side closes."""
@@ -152,35 +150,75 @@ class PeerSession:
             self._lowat = count
             self._sock.setsockopt(socket.SOL_SOCKET, _SO_RCVLOWAT, count)
 
-    def _complete(self) -> None:
-        """The target is full: a header, a control payload or a piece."""
-        frame = self._frame
-        if frame is None:
-            frame = wire.parse_header(self._header)
-            self._begin(frame)
-        elif frame.kind is Kind.DATA:
-            self._piece_complete(frame)
+    def _read(self) -> bool:
+        """Take in what is here, a piece and the inbox at most; whether there may be more."""
+        inbox = self._inbox[self._waiting :]
+        if self._frame is None:
+            room, body = len(inbox), 0
+            count = self._sock.recv_into(inbox)
         else:
-            payload = bytes(self._target)
-            self._next_header()
-            self._control_frame(frame, payload)
+            rest = self._target[self._filled :]
+            room = len(rest) + len(inbox)
+            count = self._sock.recvmsg_into((rest, inbox))[0]
+            body = min(count, len(rest))
+        if count == 0:
+            self.close(None)
+            return False
+        if body:
+            self._came(body)
+        self._waiting += count - body
+        if self._waiting and not self.closed:
+            self._open_inbox()
+        return count == room and not self.closed and self._bulk_run is None
 
-    def _next_header(self) -> None:
-        self._frame = None
-        self._target = memoryview(self._header)
+    def _open_inbox(self) -> None:
+        """Take the frames out that are whole; what there is of a body goes where it belongs."""
+        inbox, at, end = self._inbox, 0, self._waiting
+        while at < end and not self.closed:
+            if self._frame is not None:
+                part = min(end - at, len(self._target) - self._filled)
+                self._target[self._filled : self._filled + part] = inbox[at : at + part]
+                at += part
+                self._came(part)
+                continue
+            if end - at < wire.HEADER:
+                break
+            frame = wire.parse_header(inbox, at)
+            start = at + wire.HEADER
+            if frame.kind is Kind.DATA:
+                at = start
+                if self._begin_data(frame, inbox[start:end]):
+                    at = end
+            elif frame.length <= end - start:
+                at = start + frame.length
+                self._control_frame(frame, bytes(inbox[start:at]))
+            elif frame.length > _INBOX - wire.HEADER:
+                at = start
+                self._expect(frame, memoryview(bytearray(frame.length)))
+            else:
+                break
+        self._waiting = end - at
+        inbox[: self._waiting] = inbox[at:end]
+
+    def _expect(self, frame: Frame, target: memoryview) -> None:
+        """What follows belongs to `frame`, and goes into `target`."""
+        self._frame = frame
+        self._target = target
         self._filled = 0
-        self._sleep_until(1)
 
-    def _begin(self, frame: Frame) -> None:
+    def _came(self, count: int) -> None:
+        """So many bytes more are in the target."""
+        frame = self._frame
+        assert frame is not None
+        self._filled += count
+        whole = self._filled == len(self._target)
         if frame.kind is Kind.DATA:
-            self._begin_data(frame)
-        elif frame.length:
-            self._frame = frame
-            self._target = memoryview(bytearray(frame.length))
-            self._filled = 0
-        else:
-            self._next_header()
-            self._control_frame(frame, b"")
+            self.received += count
+            if whole:
+                self._piece_complete(frame)
+        elif whole:
+            self._frame = None
+            self._control_frame(frame, bytes(self._target))
 
     def _control_frame(self, frame: Frame, payload: bytes) -> None:
         count = self._layout.count
@@ -207,31 +245,33 @@ class PeerSession:
         self.has |= pieces
         self.owner.peer_has(self, pieces)
 
-    def _begin_data(self, frame: Frame) -> None:
+    def _begin_data(self, frame: Frame, here: memoryview) -> bool:
+        """A body begins, of which `here` is in the inbox; whether threads take it, with that."""
         check_data(frame, self._layout)
         if frame.flags & wire.CHOSEN:
             self.owner.peer_offers(self, frame.first, frame.run)
-        self._frame = frame
+            if self.closed:
+                return True
+        if self._bulk_from <= frame.length > len(here):
+            self._begin_bulk(frame, here)
+            return True
         self._piece = frame.first
-        if frame.length >= self._bulk_from:
-            self._begin_bulk(frame)
-        else:
-            self._aim(frame.first)
+        self._expect(frame, self._place_for(frame.first))
+        return False
 
-    def _aim(self, index: int) -> None:
+    def _place_for(self, index: int) -> memoryview:
         if self._buffer is None:
             self._buffer = bytearray(self._layout.piece_size)
-        self._target = memoryview(self._buffer)[: self._layout.size(index)]
-        self._filled = 0
+        return memoryview(self._buffer)[: self._layout.size(index)]
 
     def _piece_complete(self, frame: Frame) -> None:
         index, body = self._piece, self._target
         good = self._keep(index, body)
         if index + 1 < frame.first + frame.run:
             self._piece = index + 1
-            self._aim(index + 1)
+            self._expect(frame, self._place_for(index + 1))
         else:
-            self._next_header()
+            self._frame = None
         if good:
             self.owner.pieces_arrived(self, index, 1)
         else:
@@ -251,13 +291,13 @@ class PeerSession:
 
     # ---------------------------------------------------------------- long runs
 
-    def _begin_bulk(self, frame: Frame) -> None:
+    def _begin_bulk(self, frame: Frame, here: memoryview) -> None:
         self._loop.remove_reader(self._fd)
         piece = self._layout.piece_size
         if self._buffer is None or len(self._buffer) < _BATCH:
             self._buffer = bytearray(max(1, _BATCH // piece) * piece)
         run = self._bulk_run = BulkRun(
-            self._sock, self._blob, self._layout, frame, self._buffer, self._bulk_from, self._bulk_heard
+            self._sock, self._blob, self._layout, frame, here, self._buffer, self._bulk_from, self._bulk_heard
         )
         self._bulk_told = 0
         # A thread that waits is woken for a good part of a piece, not for each packet.
@@ -309,7 +349,7 @@ class PeerSession:
         elif error is not None:
             self.close(error)
         else:
-            self._next_header()
+            self._sleep_until(1)
             self._loop.add_reader(self._fd, self._readable)
 
     def arrived(self) -> int:

@@ -45,7 +45,7 @@ class Link:
         self.news = asyncio.Event()
         self.pool = BulkPool(1)
         frame = Frame(Kind.DATA, 0, first, count, len(part(first, count)))
-        self.run = BulkRun(self.ours, blob, LAYOUT, frame, bytearray(buffer), LEAST, self.hear)
+        self.run = BulkRun(self.ours, blob, LAYOUT, frame, memoryview(b""), bytearray(buffer), LEAST, self.hear)
 
     def hear(self, what: Told) -> None:
         self.told.append(what)
