@@ -1,7 +1,11 @@
 """Who is linked to whom, and who is left by all: one chapter of the scheduler.
 
-`neighbours` chooses; here it is decided when somebody gets more of them. A newcomer gets half
-of its neighbours at once and the rest from who comes after it. Who is left by a neighbour
+`neighbours` chooses; here it is decided when somebody gets more of them. A newcomer gets few
+at once, and the rest when the rush with which it came is over: were it to get all of them at
+once, they would be those who came right before it, who have the fewest, and the mesh a band
+along the order of arrival, through which pieces pass slowly. (200 members: a spectral gap of
+0.09 with half of 8 at once, 0.36 with two; 0.34 is that of random regular graphs.) And as
+long as the rush lasts nobody needs links beyond its degree. Who is left by a neighbour
 gets another, and so does the one that was accused, unless so many accuse it that it is
 isolated: taken away from everybody.
 """
@@ -64,6 +68,15 @@ class Linking:
         if add:
             self._send(me, msg.Neighbours(key=task.key, add=tuple(add)))
 
+    def welcome(self, task: Task, member: Member, now: float) -> None:
+        """Give a newcomer its first neighbours; the others when the rush is over."""
+        settings = self._settings
+        self.give(task, member, min(settings.links_at_once, settings.degree - len(member.links)), now, seed_too=True)
+        if not task.newcomers:
+            task.rush_at = now
+        task.newcomers.append(member.host.info.id)
+        task.balance_at = min(now + settings.balance_after_s, task.rush_at + settings.balance_most_s)
+
     def more(self, task: Task, member: Member, have: tuple[str, ...], now: float) -> None:
         """`member` has too few neighbours: only those in `have`."""
         if now - member.given_at < 1.0:
@@ -75,7 +88,7 @@ class Linking:
         self.give(task, member, self._settings.degree - len(member.links), now, seed_too=True)
 
     def balance(self, task: Task, now: float) -> None:
-        """Bring those who came last up to their degree: nobody after them has dialled them."""
+        """Bring newcomers up to their degree, with each other as far as may be."""
         newcomers, task.newcomers = task.newcomers[:AT_ONCE], task.newcomers[AT_ONCE:]
         task.balance_at = now if task.newcomers else math.inf
         for host_id in newcomers:

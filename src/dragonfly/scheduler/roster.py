@@ -88,8 +88,8 @@ class Task:
 
     __slots__ = (
         "answering", "balance_at", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh",
-        "idle_since", "info", "key", "looked_at", "moved", "newcomers", "publish_at", "seed_children", "seeding",
-        "spec", "thinned", "told", "waiting", "zones",
+        "idle_since", "info", "key", "looked_at", "moved", "newcomers", "publish_at", "rush_at", "seed_children",
+        "seeding", "spec", "thinned", "told", "waiting", "zones",
     )  # fmt: skip
 
     def __init__(self, key: TaskKey, now: float) -> None:
@@ -102,7 +102,9 @@ class Task:
         """Runs of digests that members have not been told yet."""
         self.publish_at = math.inf
         self.newcomers: list[str] = []
-        """Hosts that have had half of their neighbours only, so that those who come with them can be the rest."""
+        """Hosts that have had their first neighbours only, so that those who come with them can be the rest."""
+        self.rush_at = 0.0
+        """When the first of them came."""
         self.balance_at = math.inf
         self.seeding = False
         self.everyone = Pool()

@@ -241,12 +241,8 @@ class Scheduler:
         for host_id in ids:
             member = task.members[host_id]
             if not member.complete:
-                want = min(self._settings.degree // 2, self._settings.degree - len(member.links))
-                self._links.give(task, member, want, now, seed_too=True)
-                task.newcomers.append(host_id)
-        if task.newcomers and task.balance_at == math.inf:
-            task.balance_at = now + self._settings.balance_after_s
-            self._next_tick = min(self._next_tick, task.balance_at)
+                self._links.welcome(task, member, now)
+        self._next_tick = min(self._next_tick, task.balance_at)
 
     def _more(self, host: Host, message: msg.MoreNeighbours, now: float) -> None:
         member = self.roster.member(message.key, host.info.id)

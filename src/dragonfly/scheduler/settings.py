@@ -18,9 +18,13 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     degree: Annotated[int, Meta(description="neighbours that a peer of a task should have", ge=2)] = 8
     most: Annotated[int, Meta(description="neighbours that a peer is given at most", ge=2)] = 14
     least: Annotated[int, Meta(description="with fewer than this, replacements are given at once", ge=1)] = 3
+    links_at_once: Annotated[
+        int, Meta(description="neighbours that a newcomer gets at once; more would all have come right before it", ge=1)
+    ] = 2
     balance_after_s: Annotated[
-        Duration, Meta(description="a newcomer gets the second half of its neighbours after this, from who came since")
-    ] = 0.1
+        Duration, Meta(description="it gets the others, from who came meanwhile, when nobody has come for so long")
+    ] = 0.25
+    balance_most_s: Annotated[Duration, Meta(description="… and no later than this")] = 4.0
     seed_children: Annotated[
         int, Meta(description="peers of a task that are linked to its seed; more would only queue there", ge=1)
     ] = 256

@@ -77,15 +77,15 @@ def test_many_who_waited_are_answered_some_at_a_time_and_others_are_heard_betwee
     talk >> ev.Tick()
     assert answered(talk) == [*names[201:], "late"]
     assert talk.mind.next_deadline() > talk.now
-    assert all(len(talk.links(name)) >= 3 for name in names if name != names[120])
+    assert all(len(talk.links(name)) >= 2 for name in names if name != names[120])
 
 
-def test_who_comes_last_gets_the_second_half_some_at_a_time_too(talk: Talk) -> None:
+def test_the_rest_of_their_neighbours_is_given_some_at_a_time_too(talk: Talk) -> None:
     names = many_wait(talk)
     talk.says("seed", described())
     for _ in range(2):
         talk >> ev.Tick()
-    talk.after(0.1).rest()
+    talk.after(0.25).rest()
     looks = 0
     while talk.mind.next_deadline() <= talk.now:
         talk >> ev.Tick()

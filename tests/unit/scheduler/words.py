@@ -68,10 +68,13 @@ class Talk(Script):
         return self
 
     def members(self, count: int, zone: str = "", first: int = 0) -> list[str]:
-        """So many hosts that pull the blob, each told what it is and given neighbours."""
+        """So many hosts that pull the blob, each told what it is and given neighbours, with which the rush is over."""
         names = [f"{zone or 'p'}{number}" for number in range(first, first + count)]
         for name in names:
             self.hello(name, zone=zone).pulls(name)
+        self.after(SchedulerSettings().balance_after_s)
+        while self.mind.next_deadline() <= self.now:
+            self >> ev.Tick()
         self.rest()
         return names
 
