@@ -110,7 +110,7 @@ class Supernode:
             left = seed.wire.send(size, world.now)[1] if seed is not None and host != seed.id else soonest
             world.at(max(soonest, left), self._deliver, self._nodes[host], decision.message)
         if seed is not None:
-            seed.go_on()
+            seed.giving.go_on()
 
 
 _KEY: TaskKey = _SPEC.key

@@ -13,6 +13,7 @@ from typing import Protocol
 from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
 from dragonfly.core.zones import is_far
+from dragonfly.sim.giving import Giving
 from dragonfly.sim.links import Link
 from dragonfly.sim.news import News
 from dragonfly.sim.source import Source
@@ -21,8 +22,7 @@ from dragonfly.swarm import commands as cmd
 from dragonfly.swarm import events as ev
 from dragonfly.swarm.download import Download, State
 from dragonfly.swarm.introductions import Introductions
-from dragonfly.swarm.turns import Turns
-from dragonfly.swarm.uploads import Nothing, Run, Uploads
+from dragonfly.swarm.uploads import Uploads
 
 __all__ = ["Directory", "Node"]
 
@@ -98,8 +98,8 @@ class Node:
         self._source_open = False
         self._dialling: set[str] = set()
         self._introductions: Introductions[Node]
-        self._turns: Turns[str] = Turns(Random(world.rng.random()))
-        self._news: News
+        self.giving = Giving(self)
+        self.news: News
         self._reader_at = 0
         self._held: dict[int, Node] = {}
         """Pieces that are here but can't be checked yet, and who sent them."""
@@ -118,7 +118,7 @@ class Node:
         self.started_at = world.now
         rng = Random(world.rng.random())
         self.download = Download(layout, world.settings.swarm, rng, now=world.now)
-        self._news = News(self)
+        self.news = News(self)
         self._introductions = Introductions(world.now)
         self.uploads = Uploads(layout.count)
         if world.settings.streaming and not self.seed:
@@ -159,8 +159,8 @@ class Node:
         if wanted and self.alive and other.alive and other.id not in self.wires:
             self._open(other)
             other._open(self)
-            self._news.tell(self.wires[other.id])
-            other._news.tell(other.wires[self.id])
+            self.news.tell(self.wires[other.id])
+            other.news.tell(other.wires[self.id])
 
     def _open(self, other: Node) -> None:
         self.wires[other.id] = Wire(other)
@@ -204,16 +204,16 @@ class Node:
             case cmd.Announce():
                 self.uploads.have |= 1 << command.first
                 self._dial_due()
-                self._news.piece(command.first)
+                self.news.piece(command.first)
                 for peer in self.uploads.take_turned_away():
                     if (wire := self.wires.get(peer)) is not None:
-                        self._news.tell(wire)
+                        self.news.tell(wire)
             case cmd.Fetch():
-                self._frame(command.peer, "asked", command.first, command.count)
+                self.frame(command.peer, "asked", command.first, command.count)
             case cmd.FetchAny():
-                self._frame(command.peer, "asked_any", command.count, command.hint, command.busy)
+                self.frame(command.peer, "asked_any", command.count, command.hint, command.busy)
             case cmd.Cancel():
-                self._frame(command.peer, "cancelled", command.first, command.count)
+                self.frame(command.peer, "cancelled", command.first, command.count)
             case cmd.AskSource():
                 if self._source is not None:
                     self._source.read(self, command.first, command.count)
@@ -226,7 +226,8 @@ class Node:
                 self.finished_at = self.world.now
                 self.directory.finished(self)
 
-    def _frame(self, peer: str, method: str, *args: int) -> None:
+    def frame(self, peer: str, method: str, *args: int) -> None:
+        """Send a control frame, heard there as `_on_` and `method`."""
         wire = self.wires.get(peer)
         if wire is not None:
             self.world.frames += 1
@@ -262,7 +263,7 @@ class Node:
     # ---------------------------------------------------------------- what others tell
 
     def _on_has(self, peer: str, pieces: int) -> None:
-        self._turns.fed(peer)
+        self.giving.fed(peer)
         self.uploads.child_has(peer, pieces)
         self._happened(ev.PeerHas(peer, pieces))
 
@@ -278,67 +279,14 @@ class Node:
 
     def _on_asked(self, peer: str, first: int, count: int) -> None:
         self.uploads.asked(peer, first, count)
-        self._want(peer)
+        self.giving.want(peer)
 
     def _on_asked_any(self, peer: str, count: int, hint: int, busy: int) -> None:
         self.uploads.asked_any(peer, count, hint, busy)
-        self._want(peer)
+        self.giving.want(peer)
 
     def _on_cancelled(self, peer: str, first: int, count: int) -> None:
         self.uploads.cancelled(peer, first, count)
-
-    def _want(self, peer: str) -> None:
-        if peer not in self._turns and self.uploads.pending(peer):
-            self._turns.add(peer, empty_handed=self.uploads.empty_handed(peer))
-            self._pump()
-
-    def go_on(self) -> None:
-        """Something else was put on the uplink: give when it is through."""
-        self.world.at(self.up.free_at, self._pump)
-
-    def _pump(self) -> None:
-        """Begin the next run if the uplink is free; children take turns."""
-        world = self.world
-        while self.alive and self._turns and self.up.free_at <= world.now + 1e-9:
-            peer = self._turns.next()
-            wire = self.wires.get(peer)
-            if wire is None:
-                continue
-            if wire.under_way >= world.settings.window_bytes:
-                continue  # `received` puts it back
-            match self.uploads.next(peer):
-                case Run() as run:
-                    self._send(wire, run)
-                    self._want(peer)
-                case Nothing() as nothing:
-                    self._frame(peer, "refused", nothing.first, nothing.count)
-                    self._want(peer)
-                case None:
-                    pass
-
-    def _send(self, wire: Wire, run: Run) -> None:
-        world, layout, to = self.world, self.world.layout, wire.to
-        latency = world.settings.latency_s
-        self._news.given(bitmap.run(run.first, run.count))
-        if run.by_choice:
-            world.after(latency, to.heard, "offered", self.id, run.first, run.count)
-        for index in range(run.first, run.first + run.count):
-            size = layout.size(index)
-            began, left = self.up.send(size, world.now)
-            wire.under_way += size
-            if (narrow := world.narrow.get((self.zone, to.zone))) is not None:
-                left = narrow.take(size, began, left)
-            here = to.down.take(size, began + latency, left + latency)
-            world.at(here, to.received, self, index, size, began)
-        self.go_on()
-
-    def _arrived_at(self, peer: str, size: int) -> None:
-        """`size` bytes are through to `peer`: its queue here moves on."""
-        wire = self.wires.get(peer)
-        if wire is not None and self.alive:
-            wire.under_way -= size
-            self._want(peer)
-            self._pump()
 
     # ---------------------------------------------------------------- taking
 
@@ -351,7 +299,7 @@ class Node:
 
     def received(self, giver: Node, index: int, size: int, began: float) -> None:
         """The last byte of a piece is here."""
-        giver._arrived_at(self.id, size)
+        giver.giving.through(self.id, size)
         wire = self.wires.get(giver.id)
         if not self.alive or wire is None:
             return
