@@ -17,11 +17,9 @@ import msgspec
 from dragonfly.core import bitmap
 from dragonfly.core.digest import known_digests
 from dragonfly.core.messages import (
-    Finished,
     Join,
     Leave,
     MoreNeighbours,
-    TaskFailed,
     TaskInfo,
     TaskProgress,
     Trouble,
@@ -31,10 +29,11 @@ from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskSpec
 from dragonfly.core.validators import Validators
-from dragonfly.errors import DragonflyError, IntegrityError, SourceError, StoppedError
+from dragonfly.errors import IntegrityError, StoppedError
 from dragonfly.peer.back import BackToSource
 from dragonfly.peer.briefing import Briefing
 from dragonfly.peer.care import Care
+from dragonfly.peer.ending import finished, task_failed
 from dragonfly.peer.meeting import Meeting
 from dragonfly.peer.node import Node
 from dragonfly.peer.publish import Publisher
@@ -304,16 +303,7 @@ class TaskRun:
         if isinstance(error, IntegrityError) and self.blob is not None:
             self.node.store.remove(self.key)
         if self.policy is SourcePolicy.FIRST:
-            final = isinstance(error, SourceError) and error.final
-            self.node.tracker.send(
-                TaskFailed(
-                    key=self.key,
-                    reason=error.what if isinstance(error, DragonflyError) else str(error),
-                    status=error.status if isinstance(error, SourceError) else None,
-                    challenge=error.challenge if isinstance(error, SourceError) else "",
-                    final=final,
-                )
-            )
+            self.node.tracker.send(task_failed(self.key, error))
         self.readers.fail(error)
         self._finish(str(error))
         self.described.set()
@@ -331,18 +321,7 @@ class TaskRun:
                 result=result,
                 error=error,
             )
-            self.node.tracker.send(
-                Finished(
-                    key=self.key,
-                    seconds=result.seconds,
-                    received=result.received,
-                    uploaded=result.uploaded,
-                    error=error,
-                    fallback=self.source.reason,
-                    bound=result.bound,
-                    efficiency=result.efficiency,
-                )
-            )
+            self.node.tracker.send(finished(self.key, result))
 
     # ---------------------------------------------------------------- what others see
 
