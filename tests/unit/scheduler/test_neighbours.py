@@ -49,9 +49,7 @@ def test_degrees_are_balanced_and_bounded() -> None:
 def test_a_rush_makes_no_band_along_the_order_of_arrival() -> None:
     talk = grown()
     for number in range(100):
-        talk.hello(f"p{number}").pulls(f"p{number}").after(0.02)
-        while talk.mind.next_deadline() <= talk.now:
-            talk >> ev.Tick()
+        talk.hello(f"p{number}").pulls(f"p{number}").later(0.02)
     assert sum(len(member.links) for member in task_of(talk).members.values()) <= 2 * 2 * 100, "the rush goes on"
     talk.after(0.3) >> ev.Tick()
     links = [(int(name[1:]), int(other[1:])) for name, one in task_of(talk).members.items() for other in one.links]
@@ -63,9 +61,7 @@ def test_a_rush_makes_no_band_along_the_order_of_arrival() -> None:
 def test_no_rush_keeps_a_newcomer_waiting_for_long() -> None:
     talk = grown()
     for number in range(250):
-        talk.hello(f"p{number}").pulls(f"p{number}").after(0.02)
-        while talk.mind.next_deadline() <= talk.now:
-            talk >> ev.Tick()
+        talk.hello(f"p{number}").pulls(f"p{number}").later(0.02)
     assert min(len(talk.links(f"p{number}")) for number in range(150)) >= 8
 
 

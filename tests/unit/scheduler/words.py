@@ -72,11 +72,15 @@ class Talk(Script):
         names = [f"{zone or 'p'}{number}" for number in range(first, first + count)]
         for name in names:
             self.hello(name, zone=zone).pulls(name)
-        self.after(SchedulerSettings().balance_after_s)
+        self.later(SchedulerSettings().balance_after_s).rest()
+        return names
+
+    def later(self, seconds: float) -> Talk:
+        """Time passes, and what is due then is done."""
+        self.after(seconds)
         while self.mind.next_deadline() <= self.now:
             self >> ev.Tick()
-        self.rest()
-        return names
+        return self
 
     def done(self, name: str, spec: TaskSpec = BLOB) -> Talk:
         return self.says(name, msg.Finished(key=spec.key, seconds=1.0))
