@@ -197,6 +197,8 @@ class Scheduler:
             if isinstance(message, msg.Digests):
                 self._seeding.digests(known, message, now)
                 self._next_tick = min(self._next_tick, known.publish_at)
+                if message.sealed and known.info is not None:
+                    self._answer_waiting(known, now)  # it was read just now: nobody need wait for a check of it
             else:
                 self._answer_all(known, now)
                 self._seeding.failed(known, message, now)

@@ -155,3 +155,14 @@ def test_the_same_version_keeps_its_members(talk: Talk) -> None:
     talk.after(60.0).pulls("new", PAGE)
     talk.says("seed", described(PAGE, digests=DIGESTS, version="1"))
     assert talk.given("new") == {"old", "seed"}
+
+
+def test_who_waits_for_a_check_is_answered_when_the_read_before_it_ends(talk: Talk) -> None:
+    """That the source was read to its end just now says as much as the check would."""
+    talk.says("seed", described(PAGE, sealed=False)).hello("a")
+    talk.after(60.0).pulls("a", PAGE) << StartSeed(PAGE, "to see whether it changed")
+    talk.quiet()
+    talk.says("seed", msg.Digests(key=PAGE.key, first=0, digests=DIGESTS, sealed=True))
+    told = sent(talk.rest(), "a", msg.TaskInfo)
+    assert [(info.sealed, info.digests) for info in told] == [(True, DIGESTS)]
+    assert not talk.mind.roster.tasks[PAGE.key].waiting
