@@ -66,6 +66,7 @@ class DaemonProcess:
         for problem in self._store.recovered:
             tracer.emit("store.recovered", reason=problem)
         self._sources = Sources(allow_file=not addresses)
+        self._sources.prepare("http", "https")
         tracker: Tracker = RemoteTracker(addresses, tracer) if addresses else NoTracker()
         self.engine = Engine(
             host=HostInfo(

@@ -61,6 +61,7 @@ class SupernodeProcess:
             tracer.emit("store.recovered", reason=problem)
         self._state = open_state(settings.state, data_dir)
         self._sources = Sources(policy=SourceGuard(allow=settings.source_allow, deny=settings.source_deny))
+        self._sources.prepare("http", "https")
         secret = self._state.add("secret", "tickets", secrets.token_bytes(32))
         scheduler = Scheduler(settings.scheduler, Random(), secret, policy)
         engine_settings = msgspec.structs.replace(

@@ -102,6 +102,7 @@ class HttpSource:
         self._policy = policy or SourcePolicy()
         self._lock = threading.Lock()
         self._pools: LRUCache[str, urllib3.PoolManager] = LRUCache(64)
+        self._pool("")  # to read the system's CAs takes longer than to answer a small request
 
     def describe(self, request: SourceRequest) -> Described:
         response, url = self._request("HEAD", request, {})

@@ -38,6 +38,7 @@ def test_our_own() -> None:
     assert isinstance(sources.for_url("HTTP://x/"), HttpSource)
     assert isinstance(sources.for_url("https://x/"), HttpSource)
     assert isinstance(sources.for_url("file:///x"), FileSource)
+    assert sources.for_url("http://x/") is sources.for_url("https://x/"), "one for both, with its connections"
     assert sources.for_url("http://x/") is sources.for_url("http://y/")
     sources.close()
 
@@ -60,6 +61,15 @@ def test_a_plugin_is_found_by_its_entry_point() -> None:
     assert type(sources.for_url("good://bucket/x")).__name__ == "Good"
     sources.for_url("http://x/")
     sources.close()  # whatever a plug-in raises, the others are closed
+
+
+@pytest.mark.usefixtures("plugin")
+def test_what_is_prepared_is_loaded_before_anybody_asks() -> None:
+    sources = Sources()
+    assert "strange_sources" not in sys.modules
+    sources.prepare("good", "missing", "unheard-of")
+    assert "strange_sources" in sys.modules
+    sources.close()
 
 
 @pytest.mark.usefixtures("plugin")
