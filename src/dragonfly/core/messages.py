@@ -167,7 +167,7 @@ class Trouble(_Message, frozen=True, kw_only=True, tag=True):
 
 
 class MoreNeighbours(_Message, frozen=True, kw_only=True, tag=True):
-    """I have fewer neighbours than I should; `have` are those I am connected to."""
+    """I have fewer neighbours than I should; `have` are those I am connected to, or am dialling."""
 
     key: TaskKey
     have: tuple[str, ...] = ()

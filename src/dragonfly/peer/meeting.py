@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Coroutine
 
 from dragonfly.core import bitmap
-from dragonfly.core.messages import Neighbours, PeerAddress, TaskInfo, TroubleKind
+from dragonfly.core.messages import MoreNeighbours, Neighbours, PeerAddress, TaskInfo, TroubleKind
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.zones import is_far
 from dragonfly.errors import CapacityError, PeerError
@@ -177,7 +177,7 @@ class Meeting:
     # ---------------------------------------------------------------- what the mind wants
 
     def perform(self, command: cmd.Command) -> None:
-        """Fetch, FetchAny, Cancel, LeavePeer, Announce."""
+        """Fetch, FetchAny, Cancel, LeavePeer, Announce, AskNeighbours."""
         match command:
             case cmd.Announce():
                 self._dial_due()
@@ -196,6 +196,10 @@ class Meeting:
             case cmd.Cancel(peer, first, count):
                 if (session := self.links.get(peer)) is not None:
                     session.out.send(wire.plain_frame(Kind.CANCEL, first, count))
+            case cmd.AskNeighbours():
+                if not self._introductions:  # else there are others already, to be met with the first piece
+                    have = (*self.links.peers(), *self.links.dialling)
+                    self._node.tracker.send(MoreNeighbours(key=self.info.key, have=have))
             case cmd.LeavePeer(peer, kind):
                 if (session := self.links.get(peer)) is not None:
                     self._trouble(session.peer, kind)

@@ -16,15 +16,7 @@ import msgspec
 
 from dragonfly.core import bitmap
 from dragonfly.core.digest import known_digests
-from dragonfly.core.messages import (
-    Join,
-    Leave,
-    MoreNeighbours,
-    TaskInfo,
-    TaskProgress,
-    Trouble,
-    TroubleKind,
-)
+from dragonfly.core.messages import Join, Leave, TaskInfo, TaskProgress, Trouble, TroubleKind
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskSpec
@@ -223,8 +215,6 @@ class TaskRun:
                 case cmd.AskSource(first, count):
                     if self.error is None:  # a read that failed for good has ended the pull: no next one
                         self.spawn(self.source.read(first, count))
-                case cmd.AskNeighbours():
-                    self.node.tracker.send(MoreNeighbours(key=self.key, have=meeting.links.peers()))
                 case cmd.Finish():
                     self._all_pieces()
                 case _:

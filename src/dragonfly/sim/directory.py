@@ -55,8 +55,8 @@ class Supernode:
             self._hear(node, msg.Hello(host=info))
             self._hear(node, msg.Join(spec=_SPEC))
 
-    def more(self, node: Node) -> None:
-        self._hear(node, msg.MoreNeighbours(key=_KEY, have=tuple(node.wires)))
+    def more(self, node: Node, have: tuple[str, ...]) -> None:
+        self._hear(node, msg.MoreNeighbours(key=_KEY, have=have))
 
     def trouble(self, node: Node, peer: str, kind: TroubleKind) -> None:
         self._hear(node, msg.Trouble(key=_KEY, peer=peer, kind=kind))

@@ -32,8 +32,8 @@ class Directory(Protocol):
 
     def join(self, node: Node) -> None: ...
 
-    def more(self, node: Node) -> None:
-        """`node` has too few neighbours."""
+    def more(self, node: Node, have: tuple[str, ...]) -> None:
+        """`node` has too few neighbours: only those in `have`."""
         ...
 
     def trouble(self, node: Node, peer: str, kind: TroubleKind) -> None: ...
@@ -221,7 +221,8 @@ class Node:
                 self.directory.trouble(self, command.peer, command.kind)
                 self.disconnect(command.peer)
             case cmd.AskNeighbours():
-                self.directory.more(self)
+                if not self._introductions:
+                    self.directory.more(self, (*self.wires, *self._dialling))
             case cmd.Finish():
                 self.finished_at = self.world.now
                 self.directory.finished(self)

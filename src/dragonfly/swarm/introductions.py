@@ -27,6 +27,10 @@ class Introductions(Generic[T]):
         self._at_once: list[T] = []
         self._later: deque[T] = deque()
 
+    def __len__(self) -> int:
+        """How many are still to be met."""
+        return len(self._at_once) + len(self._later)
+
     def named(self, neighbour: T, *, seed: bool) -> None:
         """Here is one to be met, perhaps named before; a seed at once in any case."""
         self.discard(neighbour)
@@ -43,7 +47,7 @@ class Introductions(Generic[T]):
 
     def due(self, links: int, have: int, now: float) -> list[T]:
         """Whom to dial now, with so many `links` and the pieces `have` (a bitmap); each is told once."""
-        if not self._at_once and not self._later:
+        if not self:
             return []
         found, self._at_once = self._at_once, []
         all_now = have or now >= self._until

@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -245,6 +246,31 @@ async def test_nobody_answers_at_the_address_of_a_parent(world: World, origin: O
         await asyncio.wait_for(pull.finished(), 10)
         assert stored(pull) == DATA
     assert [one.kind for one in world.hub.troubles] == [TroubleKind.UNREACHABLE]
+
+
+@pytest.mark.parametrize("others", [0, 2])
+async def test_more_neighbours_are_wanted_once_all_that_were_named_are_met(
+    world: World, origin: Origin, others: int
+) -> None:
+    """A node that waits for its first piece meets few: that it has few is no reason to be given more."""
+    spec = spec_of(origin)
+    engines = [await world.node("seed")]
+    for name in "ab"[:others]:
+        engines.append(await world.node(name))
+        async with await engines[-1].open(spec) as pull:
+            await pull.finished()
+    async with AsyncExitStack() as wires:
+        for engine in engines:
+            wire = await wires.enter_async_context(Wire(engine.host.peer_port))
+            wire.stall_at = PIECE // 2
+            world.hub.addresses[engine.host.id] = ("127.0.0.1", wire.port)
+        swarm = msgspec.structs.replace(SETTINGS.swarm, stall_after_s=5.0, leave_after_s=9.0, source_after_s=1.3)
+        node = await world.node("n", msgspec.structs.replace(SETTINGS, swarm=swarm))
+        world.hub.asked_for_more.clear()
+        async with await node.open(spec):
+            await eventually(lambda: bool(world.happened("n", "pull.fallback")), 20)
+            asked = {message.have for message in world.hub.asked_for_more}
+    assert asked == (set() if others else {("seed",)})
 
 
 # ---------------------------------------------------------------- who may have it

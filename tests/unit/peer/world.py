@@ -18,6 +18,7 @@ from dragonfly.core.messages import (
     FromSupernode,
     HostInfo,
     Join,
+    MoreNeighbours,
     Neighbours,
     PeerAddress,
     TaskFailed,
@@ -57,6 +58,7 @@ class Hub:
         self.addresses: dict[str, tuple[str, int]] = {}
         """Where others are told to find an engine, if not at its own port."""
         self.troubles: list[Trouble] = []
+        self.asked_for_more: list[MoreNeighbours] = []
         self.gone = False
         self.seeding: set[asyncio.Task[None]] = set()
         self._infos: dict[TaskKey, TaskInfo] = {}
@@ -78,6 +80,8 @@ class Hub:
         match message:
             case Trouble():
                 self.troubles.append(message)
+            case MoreNeighbours():
+                self.asked_for_more.append(message)
             case TaskInfo():
                 self._infos[message.key] = message
                 for waiting in self._waiting.pop(message.key, []):

@@ -14,8 +14,10 @@ def test_who_has_nothing_meets_few_and_the_rest_with_its_first_piece() -> None:
     introductions = made("abcdef")
     assert introductions.due(links=1, have=0, now=10.0) == ["a"]
     assert introductions.due(links=2, have=0, now=10.1) == []
+    assert len(introductions) == 5
     assert introductions.due(links=2, have=0b100, now=10.2) == ["b", "c", "d", "e", "f"]
     assert introductions.due(links=7, have=0b100, now=10.3) == [], "each is told once"
+    assert not introductions
 
 
 def test_a_link_that_is_gone_makes_room() -> None:
