@@ -93,6 +93,11 @@ class Meeting:
             self._introductions.named(address.id, seed=address.seed)
         self._dial_due()
 
+    @property
+    def unmet(self) -> int:
+        """Neighbours that were named and are dialled, or will be."""
+        return len(self._introductions) + len(self.links.dialling)
+
     def _dial_due(self) -> None:
         links = len(self.links.sessions) + len(self.links.dialling)
         for peer in self._introductions.due(links, self._download.pieces.have, self._node.now()):
@@ -197,9 +202,8 @@ class Meeting:
                 if (session := self.links.get(peer)) is not None:
                     session.out.send(wire.plain_frame(Kind.CANCEL, first, count))
             case cmd.AskNeighbours():
-                if not self._introductions:  # else there are others already, to be met with the first piece
-                    have = (*self.links.peers(), *self.links.dialling)
-                    self._node.tracker.send(MoreNeighbours(key=self.info.key, have=have))
+                have = (*self.links.peers(), *self.links.dialling)
+                self._node.tracker.send(MoreNeighbours(key=self.info.key, have=have))
             case cmd.LeavePeer(peer, kind):
                 if (session := self.links.get(peer)) is not None:
                     self._trouble(session.peer, kind)

@@ -221,8 +221,7 @@ class Node:
                 self.directory.trouble(self, command.peer, command.kind)
                 self.disconnect(command.peer)
             case cmd.AskNeighbours():
-                if not self._introductions:
-                    self.directory.more(self, (*self.wires, *self._dialling))
+                self.directory.more(self, (*self.wires, *self._dialling))
             case cmd.Finish():
                 self.finished_at = self.world.now
                 self.directory.finished(self)
@@ -247,7 +246,7 @@ class Node:
         if self._may_read_source() and self.download.source.stalled_for(now) >= self.download.source.patience():
             self._source_open = True
             self._happened(ev.SourceOpened(sparing=True))
-        self._happened(ev.Tick())
+        self._happened(ev.Tick(unmet=len(self._introductions) + len(self._dialling)))
         deadline = self.download.next_deadline()
         if deadline is not None:
             self.world.at(max(deadline, now + 0.01), self._tick)

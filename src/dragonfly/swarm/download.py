@@ -110,6 +110,7 @@ class Download:
                 self._offered(event.peer, event.first, event.count, now)
             case ev.Tick():
                 self.parents.elsewhere = event.others
+                self.parents.unmet = event.unmet
                 self._tick(now)
             case ev.ReaderAt():
                 self._reading.at(event.reader, event.index)
@@ -256,7 +257,7 @@ class Download:
     def _want_neighbours(self, now: float) -> None:
         if (
             self.state is State.RUNNING
-            and len(self.parents) < self._settings.min_neighbours
+            and len(self.parents) + self.parents.unmet < self._settings.min_neighbours
             and now - self._neighbours_asked_at >= 1.0
         ):
             self._neighbours_asked_at = now

@@ -115,9 +115,11 @@ class SourceReadEnded(_Event, frozen=True):
 
 
 class Tick(_Event, frozen=True):
-    """A deadline has come. `others`: neighbours of this node's other pulls that bring something over its link."""
+    """A deadline has come. `others`: neighbours of this node's other pulls that bring something over its link.
+    `unmet`: those that were named for this one and are dialled, or will be."""
 
     others: int = 0
+    unmet: int = 0
 
 
 Event = (

@@ -77,6 +77,8 @@ class Parents:
         """How many neighbours are seeds of our zone."""
         self.elsewhere = 0
         """Neighbours of this node's other pulls that bring something: they share its link."""
+        self.unmet = 0
+        """Neighbours to come: a node without a piece has many of these, and few others."""
 
     def __len__(self) -> int:
         return len(self._parents)

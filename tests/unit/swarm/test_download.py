@@ -299,6 +299,8 @@ def test_before_the_first_piece_one_of_many_neighbours_has_more_patience() -> No
         crowd >> NeighbourUp(peer)
     assert alone.mind.source.patience() == 2.0
     assert 2.0 < crowd.mind.source.patience() <= 8.0
+    alone >> NeighbourUp("a") >> NeighbourUp("b") >> Tick(unmet=7)
+    assert alone.mind.source.patience() == crowd.mind.source.patience(), "those to be met with the first piece count"
     crowd >> PeerHas("a", 0b1)
     crowd.rest()
     crowd >> PieceVerified(0, "a")
@@ -339,6 +341,14 @@ def test_what_a_broken_source_read_did_not_bring_is_read_again() -> None:
 def test_more_neighbours_are_wanted_when_there_are_too_few() -> None:
     talk = script(4, min_neighbours=2)
     talk.after(1.5) >> NeighbourUp("a") >> NeighbourDown("a")
+    assert AskNeighbours() in talk.rest()
+
+
+def test_no_more_neighbours_are_wanted_while_enough_are_to_be_met() -> None:
+    talk = script(4, min_neighbours=3)
+    talk.after(1.5) >> NeighbourUp("a") >> Tick(unmet=2)
+    assert AskNeighbours() not in talk.rest()
+    talk >> Tick(unmet=1)
     assert AskNeighbours() in talk.rest()
 
 
