@@ -290,7 +290,9 @@ class Scheduler:
         member.fallback, member.error = message.fallback, message.error
         if host.seed:
             task.seeding = False
-        if not message.error:
+        if message.error:
+            task.thinned = True  # it gives nothing from now on: to some it may have been the way to every piece
+        else:
             member.complete = True
             if task.info is not None:
                 member.pieces = -(-task.info.length // task.info.piece_size)

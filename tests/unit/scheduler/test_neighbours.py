@@ -149,6 +149,18 @@ def test_one_entry_that_has_it_all_is_as_good_as_the_seed() -> None:
     talk.quiet()
 
 
+def test_an_entry_that_has_it_all_no_more_is_no_way_to_it() -> None:
+    talk = grown(CHILDREN, seed_zone="far")
+    talk.members(6, "near")
+    done = next(iter(set(task_of(talk).members) - task_of(talk).seed_children))
+    for name in list(task_of(talk).seed_children):
+        talk >> ev.Lost(name)
+    talk.done(done).later(1.0).rest()
+    talk.says(done, msg.Finished(key=BLOB.key, seconds=1.0, error="disk full")).later(1.0).rest()
+    assert cut_off(task_of(talk)) == []
+    assert task_of(talk).seed_children
+
+
 def test_a_huge_task_is_looked_at_less_often() -> None:
     talk = grown(SchedulerSettings(seed_children=1))
     talk.members(3000)
