@@ -50,7 +50,7 @@ class Sources:
         with self._lock:
             made = self._made.get(point.value)
             if made is None:
-                made = self._made[point.value] = self._make(scheme, point)
+                made = self._made[point.value] = self._make(point)
             return made
 
     def prepare(self, *schemes: str) -> None:
@@ -59,11 +59,11 @@ class Sources:
             with contextlib.suppress(UsageError):  # said to who asks for it, as ever
                 self.for_url(f"{scheme}:")
 
-    def _make(self, scheme: str, point: EntryPoint) -> Source:
+    def _make(self, point: EntryPoint) -> Source:
         try:
             source: Source = point.load()(self._policy)
         except Exception as error:  # a stranger's code: whatever it raises must not end the node
-            problem = f"source plugin {point.value!r} for {scheme}: {error!r}"
+            problem = f"source plugin {point.value!r} for {point.name}: {error!r}"
             self.problems.append(problem)
             raise UsageError(
                 "a source plugin can't be loaded", subject=problem, advice="update or remove its package"

@@ -257,7 +257,7 @@ class Download:
     def _want_neighbours(self, now: float) -> None:
         if (
             self.state is State.RUNNING
-            and len(self.parents) + self.parents.unmet < self._settings.min_neighbours
+            and self.parents.with_unmet < self._settings.min_neighbours
             and now - self._neighbours_asked_at >= 1.0
         ):
             self._neighbours_asked_at = now

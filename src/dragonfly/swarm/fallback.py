@@ -147,9 +147,7 @@ class Fallback:
     @property
     def _crowd(self) -> int:
         """How many more neighbours wait for the first piece than a few, those to come too; 0 when it has come."""
-        if self._swarm_at is not None:
-            return 0
-        return max(0, len(self._parents) + self._parents.unmet - self._settings.min_neighbours)
+        return 0 if self._swarm_at is not None else max(0, self._parents.with_unmet - self._settings.min_neighbours)
 
     def stalled_for(self, now: float) -> float:
         """Seconds without progress.

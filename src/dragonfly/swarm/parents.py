@@ -83,6 +83,11 @@ class Parents:
     def __len__(self) -> int:
         return len(self._parents)
 
+    @property
+    def with_unmet(self) -> int:
+        """How many there are, those to come too."""
+        return len(self._parents) + self.unmet
+
     def __iter__(self) -> Iterator[Parent]:
         return iter(self._parents.values())
 

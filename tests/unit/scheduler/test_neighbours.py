@@ -138,24 +138,26 @@ def test_a_zone_whose_entries_have_left_gets_a_new_way_to_the_seed() -> None:
     assert cut_off(task_of(talk)) == []
 
 
-def test_one_entry_that_has_it_all_is_as_good_as_the_seed() -> None:
+def one_has_it_all() -> tuple[Talk, str]:
+    """All entries of a zone have left; of those that remain this one is done."""
     talk = grown(CHILDREN, seed_zone="far")
     talk.members(6, "near")
     done = next(iter(set(task_of(talk).members) - task_of(talk).seed_children))
     for name in list(task_of(talk).seed_children):
         talk >> ev.Lost(name)
     talk.done(done).rest()
+    return talk, done
+
+
+def test_one_entry_that_has_it_all_is_as_good_as_the_seed() -> None:
+    talk, _ = one_has_it_all()
     talk.after(1.0) >> ev.Tick()
     talk.quiet()
 
 
 def test_an_entry_that_has_it_all_no_more_is_no_way_to_it() -> None:
-    talk = grown(CHILDREN, seed_zone="far")
-    talk.members(6, "near")
-    done = next(iter(set(task_of(talk).members) - task_of(talk).seed_children))
-    for name in list(task_of(talk).seed_children):
-        talk >> ev.Lost(name)
-    talk.done(done).later(1.0).rest()
+    talk, done = one_has_it_all()
+    talk.later(1.0).rest()
     talk.says(done, msg.Finished(key=BLOB.key, seconds=1.0, error="disk full")).later(1.0).rest()
     assert cut_off(task_of(talk)) == []
     assert task_of(talk).seed_children
