@@ -118,6 +118,8 @@ class Download:
                 self._reading.left(event.reader)
             case ev.DigestsKnown():
                 self.pieces.learn(event.pieces)
+                if self.parents.near_seeds:
+                    self.source.swarm_told(now)  # what our seed gives: others are being served before us
                 self._asking.moisten()
                 for parent in [parent for parent in self.parents if parent.has & event.pieces]:
                     self._asking.fill(parent, now)

@@ -71,7 +71,10 @@ class Fallback:
         self._bytes_at = now
 
     def swarm_told(self, now: float) -> None:
-        """A neighbour that is no seed has new pieces: where many wait for their first, that is the swarm beginning."""
+        """Others get pieces: a neighbour that is no seed has new ones, or a seed gives some.
+
+        Where many wait for their first, that is the swarm beginning.
+        """
         if self._crowd:
             self._bytes_at = now
 

@@ -307,6 +307,20 @@ def test_before_the_first_piece_one_of_many_neighbours_has_more_patience() -> No
     assert crowd.mind.source.patience() == 2.0
 
 
+def test_before_the_first_piece_what_its_seed_gives_to_others_is_a_sign_of_life() -> None:
+    crowd = script(10, known=0, min_neighbours=3, source_after_s=2.0)
+    for peer in "abcdefghi":
+        crowd >> NeighbourUp(peer)
+    crowd.after(5.0) >> DigestsKnown(0b1)
+    assert crowd.mind.source.stalled_for(crowd.now) == 5.0, "no seed serves this one"
+    crowd >> NeighbourUp("seed", seed=True)
+    crowd >> DigestsKnown(0b10)
+    assert crowd.mind.source.stalled_for(crowd.now) == 1.0
+    crowd.rest()
+    crowd.after(45.0) >> DigestsKnown(0b100)
+    assert crowd.mind.source.stalled_for(crowd.now) == 10.0, "not for ever"
+
+
 def test_beside_other_pulls_that_bring_something_each_has_more_patience() -> None:
     talk = script(10, min_neighbours=3, source_after_s=2.0)
     talk >> NeighbourUp("a") >> NeighbourUp("b") >> Tick(others=2)
