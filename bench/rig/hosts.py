@@ -33,8 +33,6 @@ from .namespaces import RigError, inside, pids_in, remove, sysctl, tool
 __all__ = ["Bytes", "Hosts", "Rig"]
 
 _NARROW = ("za", "zb")
-
-
 _HEADERS = 14 + 20 + 32
 """Ethernet, IPv4 and TCP with timestamps, in bytes."""
 
