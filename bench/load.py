@@ -26,6 +26,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -258,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=Path("bench/results/load.jsonl"))
     args = parser.parse_args(argv)
     raise_limits()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the supernode ends with it
     args.json.parent.mkdir(parents=True, exist_ok=True)
     whole = True
     for number, count in enumerate(args.daemons):

@@ -68,6 +68,8 @@ def known_digests(digests: bytes | bytearray, first: int = 0) -> int:
     """The pieces (a bitmap) whose digests are in the list, which begins with that of piece `first`."""
     size = PIECE_DIGEST_BYTES
     count = len(digests) // size
+    if digests.find(NO_DIGEST) < 0:
+        return bitmap.run(first, count)  # all, as nearly always: 25,000 of them are not looked at one by one
     return bitmap.from_indexes(
         first + index for index in range(count) if digests[size * index : size * (index + 1)] != NO_DIGEST
     )

@@ -21,9 +21,12 @@ class Health:
         self._half_life_s = half_life_s
         self._share = share
         self._by_reporter: dict[str, tuple[float, float]] = {}
+        self.spotless = True
+        """Nobody has ever reported it, so nothing else need be asked: the usual case, and many are asked about."""
 
     def report(self, reporter: str, weight: float, now: float) -> None:
         """`reporter` had trouble with this peer; a `weight` of the limit or more counts as its share."""
+        self.spotless = False
         level = self._level(reporter, now)
         self._by_reporter = {by: said for by, said in self._by_reporter.items() if self._level(by, now) > _FORGOTTEN}
         self._by_reporter[reporter] = (min(level + weight, self._limit * self._share), now)

@@ -26,8 +26,8 @@ from dragonfly.scheduler.settings import SchedulerSettings
 
 __all__ = ["AT_ONCE", "Linking"]
 
-AT_ONCE = 100
-"""Members that are given neighbours before others are heard: some 10 ms with what it takes to tell them."""
+AT_ONCE = 30
+"""Members that are given neighbours before others are heard: some 3 ms with what it takes to tell them."""
 
 
 class Linking:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from itertools import islice
 from random import Random
 
+from dragonfly.core.health import Health
 from dragonfly.core.messages import HostInfo
 from dragonfly.core.zones import is_far
 from dragonfly.scheduler.policies import NeighbourPolicy
@@ -24,7 +25,7 @@ from dragonfly.scheduler.settings import SchedulerSettings
 
 __all__ = ["choose", "cut_off", "links_seed", "meet", "part", "unlink"]
 
-_DRAWS = 4
+_DRAWS = 2
 
 
 def choose(
@@ -44,21 +45,20 @@ def choose(
     """
     if want <= 0 or len(task.members) < 2:
         return []
-    me = member.host.info
-    draws = want * _DRAWS + len(member.links) + 8
+    me, mine, links, most = member.host.info, member.host.health, member.links, settings.most
+    draws = want * _DRAWS + len(links) + 8
 
     def fits(other: Member) -> bool:
-        health = other.host.health
+        host = other.host
         return not (
             other is member
-            or other.host.info.id in member.links
+            or host.info.id in links
             or other.waiting
             or other.error
-            or other.host.seed
-            or len(other.links) >= settings.most
-            or health.isolated(now)
-            or health.accused_by(me.id, now)  # they have parted in anger, or could not meet
-            or member.host.health.accused_by(other.host.info.id, now)
+            or host.seed
+            or len(other.links) >= most
+            or not (host.health.spotless or _is_sound(host.health, me.id, now))
+            or not (mine.spotless or not mine.accused_by(host.info.id, now))
         )
 
     near = [other for other in task.zones[me.zone].draw(draws, rng) if fits(other)]
@@ -67,11 +67,18 @@ def choose(
         drawn = task.everyone.draw(draws, rng)
         far = [other for other in drawn if other.host.info.zone != me.zone and fits(other)]
     far_wanted = min(want, len(far), settings.far_links)
-    chosen = policy.choose(member, near, want - far_wanted, rng) + policy.choose(member, far, far_wanted, rng)
+    chosen = policy.choose(member, near, want - far_wanted, rng)
+    if far_wanted:
+        chosen = chosen + policy.choose(member, far, far_wanted, rng)
     for other in chosen:
         member.links.add(other.host.info.id)
         other.links.add(me.id)
     return [other.host for other in chosen]
+
+
+def _is_sound(health: Health, asker: str, now: float) -> bool:
+    """Whether `asker` may be given it; not where the two have parted in anger, or could not meet."""
+    return not (health.isolated(now) or health.accused_by(asker, now))
 
 
 def _from_elsewhere(me: HostInfo, seed: Host | None) -> bool:

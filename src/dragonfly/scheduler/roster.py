@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from random import Random
 
+from dragonfly.core import bitmap
+from dragonfly.core.digest import PIECE_DIGEST_BYTES, known_digests
 from dragonfly.core.health import Health
 from dragonfly.core.messages import BytesBy, HostInfo, PeerAddress, TaskInfo
 from dragonfly.core.task import TaskKey, TaskSpec
@@ -78,9 +80,8 @@ class Pool:
         """About `count` by chance, each once; all where there are no more."""
         if len(self.members) <= count:
             return list(self.members.values())
-        hat = self._hat
-        drawn = dict.fromkeys(hat[rng.randrange(len(hat))] for _ in range(count))
-        return [self.members[host_id] for host_id in drawn if host_id in self.members]
+        members = self.members
+        return [members[host_id] for host_id in dict.fromkeys(rng.choices(self._hat, k=count)) if host_id in members]
 
 
 class Task:
@@ -88,8 +89,8 @@ class Task:
 
     __slots__ = (
         "answering", "balance_at", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh",
-        "idle_since", "info", "key", "looked_at", "moved", "newcomers", "publish_at", "rush_at", "seed_children",
-        "seeding", "spec", "thinned", "told", "waiting", "zones",
+        "idle_since", "info", "key", "known", "looked_at", "moved", "newcomers", "publish_at", "rush_at",
+        "seed_children", "seeding", "spec", "thinned", "told", "waiting", "zones",
     )  # fmt: skip
 
     def __init__(self, key: TaskKey, now: float) -> None:
@@ -98,6 +99,8 @@ class Task:
         self.info: TaskInfo | None = None
         self.described_at = -math.inf
         self.digests = bytearray()
+        self.known = 0
+        """The pieces (a bitmap) whose digests are there: each who joins is told them."""
         self.fresh: list[tuple[int, int]] = []
         """Runs of digests that members have not been told yet."""
         self.publish_at = math.inf
@@ -128,6 +131,13 @@ class Task:
     @property
     def members(self) -> dict[str, Member]:
         return self.everyone.members
+
+    def learn(self, first: int, digests: bytes) -> None:
+        """Take in the digests from that of piece `first` on."""
+        size = PIECE_DIGEST_BYTES
+        self.digests[first * size : first * size + len(digests)] = digests
+        told = bitmap.run(first, len(digests) // size)
+        self.known = self.known & ~told | known_digests(digests, first)
 
     def add(self, member: Member) -> None:
         self.everyone.add(member)

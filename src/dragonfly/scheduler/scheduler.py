@@ -7,7 +7,6 @@ it says. After that the supernode speaks per peer and second, never per piece.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
 from itertools import islice
@@ -17,7 +16,6 @@ import msgspec
 
 from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
-from dragonfly.core.digest import known_digests
 from dragonfly.core.health import Health
 from dragonfly.core.task import TaskKey
 from dragonfly.scheduler import events as ev
@@ -53,7 +51,7 @@ class Scheduler:
 
     def ticket(self, key: TaskKey) -> str:
         """What a peer shows its neighbours: only who was let into the task can know it."""
-        return hmac.new(self._secret, key.encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(self._secret, key.encode(), "sha256").hex()[:32]
 
     # ---------------------------------------------------------------- the one door
 
@@ -191,7 +189,7 @@ class Scheduler:
             task = self.roster.task(message.key, now)
             task.waiting = task.answering | task.waiting
             task.answering = {}
-            self._seeding.described(task, message, now)
+            self._seeding.described(task, msgspec.structs.replace(message, ticket=self.ticket(message.key)), now)
             self._answer_waiting(task, now)
         elif (known := self.roster.tasks.get(message.key)) is not None:
             if isinstance(message, msg.Digests):
@@ -227,15 +225,12 @@ class Scheduler:
         if not ids:
             return
         count = -(-task.info.length // task.info.piece_size)
-        known = known_digests(task.digests)
-        digests = bytes(task.digests) if known == bitmap.full(count) else b""
+        digests = bytes(task.digests) if task.known == bitmap.full(count) else b""
         others = len(task.members) - len(ids)
-        info = msgspec.structs.replace(
-            task.info, digests=digests, ticket=self.ticket(task.key), peers=others or len(ids) - 1
-        )
+        info = msgspec.structs.replace(task.info, digests=digests, peers=others or len(ids) - 1)
         self._out.append(Send(ids, info))
         if not digests:
-            self._seeding.catch_up(task, ids, known)
+            self._seeding.catch_up(task, ids)
         for host_id in ids:
             member = task.members[host_id]
             member.waiting = False

@@ -72,9 +72,8 @@ class Seeding:
             self._new_version(task)
         count = -(-info.length // info.piece_size)
         if len(task.digests) != 32 * count:
-            task.digests = bytearray(32 * count)
-        if info.digests:
-            task.digests[: len(info.digests)] = info.digests
+            task.digests, task.known = bytearray(32 * count), 0
+        task.learn(0, info.digests)
         task.info = msgspec.structs.replace(info, digests=b"")
         task.described_at = now
         task.failures.clear()
@@ -84,7 +83,7 @@ class Seeding:
 
     def _new_version(self, task: Task) -> None:
         """The URL has other content by now: who has the old one is no neighbour for newcomers."""
-        task.digests = bytearray()
+        task.digests, task.known = bytearray(), 0
         task.fresh.clear()
         for host_id in [host for host in task.members if host not in task.waiting]:
             unlink(task, host_id)
@@ -100,7 +99,7 @@ class Seeding:
         if at + len(message.digests) > len(task.digests):
             return
         if message.digests:
-            task.digests[at : at + len(message.digests)] = message.digests
+            task.learn(message.first, message.digests)
             task.fresh.append((message.first, len(message.digests) // 32))
         if message.sealed:
             task.info = msgspec.structs.replace(task.info, sealed=True)
@@ -133,9 +132,9 @@ class Seeding:
         if sealed and not runs:
             self._say(Send(hosts, _told(task, 0, 0, sealed=True)))
 
-    def catch_up(self, task: Task, hosts: tuple[str, ...], known: int) -> None:
-        """Tell newcomers the `known` digests, and no zeros for the others: hundreds may come at once."""
-        for first, count in bitmap.runs(known):
+    def catch_up(self, task: Task, hosts: tuple[str, ...]) -> None:
+        """Tell newcomers the digests that are known, and no zeros for the others: hundreds may come at once."""
+        for first, count in bitmap.runs(task.known):
             self._say(Send(hosts, _told(task, first, count)))
 
     def failed(self, task: Task, failure: msg.TaskFailed, now: float) -> None:

@@ -198,7 +198,7 @@ from dragonfly.scheduler import events as ev
 talk = Talk(a_scheduler()).seed_knows()
 said = []
 names = talk.members(60) + talk.members(20, "z")
-for name in names[::3]:
+for name in names[::2]:
     talk >> ev.Lost(name)
 said += talk.rest()
 talk.after(2.0) >> ev.Tick()

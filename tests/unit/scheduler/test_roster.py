@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dragonfly.core.digest import NO_DIGEST, known_digests, piece_digest
 from dragonfly.core.health import Health
 from dragonfly.core.messages import BytesBy
 from dragonfly.core.task import TaskKey
@@ -65,6 +69,19 @@ def test_zones_are_forgotten_with_their_last_member() -> None:
     task.remove(other)
     assert task.zones == {}
     assert task.members == {}
+
+
+_DIGEST = st.one_of(st.just(NO_DIGEST), st.binary(max_size=4).map(piece_digest))
+
+
+@given(said=st.lists(st.tuples(st.integers(0, 12), st.lists(_DIGEST, max_size=8)), max_size=8))
+def test_a_task_knows_which_digests_it_has(said: list[tuple[int, list[bytes]]]) -> None:
+    """Whatever the runs in which they come, one over another too."""
+    task = Roster().task(TaskKey("sha256-1"), 0.0)
+    task.digests = bytearray(32 * 20)
+    for first, digests in said:
+        task.learn(first, b"".join(digests))
+        assert task.known == known_digests(task.digests)
 
 
 def test_totals_that_are_told_again_are_counted_once() -> None:

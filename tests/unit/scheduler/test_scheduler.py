@@ -9,6 +9,7 @@ from dragonfly.core.messages import BytesBy
 from dragonfly.core.task import TaskSpec
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.decisions import Forgotten, Isolated, Send, StartSeed
+from dragonfly.scheduler.linking import AT_ONCE
 from dragonfly.scheduler.settings import SchedulerSettings
 from unit.scheduler.words import BLOB, DIGESTS, PAGE, PIECES, SEED, Talk, a_scheduler, address, described, host, sent
 
@@ -47,7 +48,7 @@ def test_all_who_waited_are_told_at_once_and_get_the_seed_and_each_other(talk: T
     assert talk.links("b") == {"a"}
 
 
-def many_wait(talk: Talk, count: int = 250) -> list[str]:
+def many_wait(talk: Talk, count: int = 5 * AT_ONCE // 2) -> list[str]:
     """So many ask before the seed has said what it is."""
     names = [f"p{number:03}" for number in range(count)]
     talk.hello(*names)
@@ -65,19 +66,19 @@ def test_many_who_waited_are_answered_some_at_a_time_and_others_are_heard_betwee
     names = many_wait(talk)
     talk.hello("late", "other")
     talk.says("seed", described(sealed=False))
-    assert answered(talk) == names[:100]
+    assert answered(talk) == names[:AT_ONCE]
     assert talk.mind.next_deadline() == talk.now
-    assert talk.mind.snapshot()["tasks"][KEY]["waiting"] == 150
+    assert talk.mind.snapshot()["tasks"][KEY]["waiting"] == 3 * AT_ONCE // 2
     talk.pulls("other", PAGE) << StartSeed(PAGE, "first to ask")
     assert answered(talk.pulls("late")) == [], "it is the last of them"
-    talk.says(names[120], msg.Leave(key=KEY)).says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS))
+    talk.says(names[AT_ONCE + 20], msg.Leave(key=KEY)).says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS))
     talk >> ev.Tick()
-    told = sent(talk.rest(), names[100], msg.TaskInfo)
+    told = sent(talk.rest(), names[AT_ONCE], msg.TaskInfo)
     assert [info.digests for info in told] == [DIGESTS], "what the seed has said meanwhile is no news to who comes then"
     talk >> ev.Tick()
-    assert answered(talk) == [*names[201:], "late"]
+    assert answered(talk) == [*names[2 * AT_ONCE + 1 :], "late"]
     assert talk.mind.next_deadline() > talk.now
-    assert all(len(talk.links(name)) >= 2 for name in names if name != names[120])
+    assert all(len(talk.links(name)) >= 2 for name in names if name != names[AT_ONCE + 20])
 
 
 def test_the_rest_of_their_neighbours_is_given_some_at_a_time_too(talk: Talk) -> None:
@@ -100,8 +101,8 @@ def test_the_rest_of_their_neighbours_is_given_some_at_a_time_too(talk: Talk) ->
 def test_before_that_answer_is_out_of_date_all_have_it(talk: Talk, then: ev.Event) -> None:
     names = many_wait(talk)
     talk.says("seed", described(sealed=False))
-    assert answered(talk) == names[:100]
-    assert answered(talk >> then) == names[100:]
+    assert answered(talk) == names[:AT_ONCE]
+    assert answered(talk >> then) == names[AT_ONCE:]
 
 
 def test_a_new_version_is_told_to_those_who_had_not_heard_of_the_old(talk: Talk) -> None:
@@ -109,8 +110,8 @@ def test_a_new_version_is_told_to_those_who_had_not_heard_of_the_old(talk: Talk)
     talk.says("seed", described(sealed=False)).rest()
     talk.says("seed", described(sealed=False, version="2"))
     told = [one for one in talk.rest() if isinstance(one.message, msg.TaskInfo)]
-    assert [(one.hosts, one.message.version) for one in told] == [(tuple(names[100:200]), "2")]
-    assert set(talk.mind.roster.tasks[KEY].members) == set(names[100:])
+    assert [(one.hosts, one.message.version) for one in told] == [(tuple(names[AT_ONCE : 2 * AT_ONCE]), "2")]
+    assert set(talk.mind.roster.tasks[KEY].members) == set(names[AT_ONCE:])
 
 
 def test_a_latecomer_is_told_the_digests_known_so_far_and_no_others(talk: Talk) -> None:
@@ -331,17 +332,17 @@ def test_a_replacement_is_never_the_one_that_was_left(talk: Talk, kind: msg.Trou
 
 def test_who_is_left_gets_another_neighbour_too_unless_it_is_isolated(talk: Talk) -> None:
     talk.seed_knows()
-    talk.members(30)
+    names = talk.members(30)
     talk.rest()
-    accuser, other = sorted(talk.links("p0"))[:2]
-    before = len(talk.links("p0"))
-    talk.says(accuser, trouble("p0", msg.TroubleKind.SILENT))
-    given = talk.given("p0")
+    accused = next(name for name in names if len(talk.links(name)) == SchedulerSettings().degree)
+    accuser, other = sorted(talk.links(accused))[:2]
+    talk.says(accuser, trouble(accused, msg.TroubleKind.SILENT))
+    given = talk.given(accused)
     assert len(given) == 1
     assert accuser not in given
-    assert len(talk.links("p0")) == before, "it pulls with as many as before"
-    talk.says(accuser, trouble("p0")).says(other, trouble("p0"))
-    assert talk.links("p0") == set()
+    assert len(talk.links(accused)) == SchedulerSettings().degree, "it pulls with as many as before"
+    talk.says(accuser, trouble(accused)).says(other, trouble(accused))
+    assert talk.links(accused) == set()
 
 
 def test_the_seed_is_never_isolated(talk: Talk) -> None:
