@@ -51,24 +51,31 @@ class TokenBucket:
 class Speed:
     """Bytes/s over about the last `window` seconds, or the last `much` bytes where those came sooner.
 
-    Exponential decay, a sample at least every tenth of a second or eighth of `much`.
+    Exponential decay, a sample at least every tenth of a second or eighth of `much`. The first counts in full:
+    what was before it is not known, and not nothing. (Kingma and Ba, "Adam", 2015, section 3: the correction of
+    a mean that begins at zero.)
     """
 
     def __init__(self, window: float = 5.0, much: int = 8 * 1024 * 1024) -> None:
         self._window = window
         self._much = much
         self._rate = 0.0
+        self._known = 0.0
+        """The weight of all samples so far, 0 to 1."""
         self._at: float | None = None
         self._pending = 0
 
     def add(self, count: int, now: float) -> None:
         if self._at is None:
-            self._at = now
+            self._at = now  # these came before it was timed
+            return
         self._pending += count
         elapsed = now - self._at
         if elapsed >= 0.1 or (8 * self._pending >= self._much and elapsed >= _LEAST_S):
             keep = math.exp(-max(elapsed / self._window, self._pending / self._much))
-            self._rate = self._rate * keep + (self._pending / elapsed) * (1 - keep)
+            known = self._known * keep + 1 - keep
+            self._rate += (self._pending / elapsed - self._rate) * (1 - keep) / known
+            self._known = known
             self._pending = 0
             self._at = now
 

@@ -18,7 +18,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 from dragonfly.core.pieces import PieceLayout
@@ -31,7 +31,7 @@ __all__ = ["BulkPool", "BulkRun", "Dry", "Ended", "Offer", "Received", "Wrong", 
 
 _CHUNK = 512 * 1024
 _PATIENCE_MS = 1
-_TELL_EVERY_S = 0.002
+_TELL_EVERY_S = 0.005
 _MOST_THREADS = 8
 _JOIN_S = 1.0
 
@@ -296,7 +296,24 @@ class BulkPool:
         if not self._told:
             return False
         self._armed = True
-        while self._told:
-            run, what = self._told.popleft()
+        for run, what in self._joined():
             run.hear(what)
         return True
+
+    def _joined(self) -> Iterator[tuple[BulkRun, Told]]:
+        """What was told so far, each run's in its order. Pieces in a row are one: each word costs the same."""
+        begun: dict[BulkRun, Received] = {}
+        while self._told:
+            run, what = self._told.popleft()
+            before = begun.pop(run, None)
+            if isinstance(what, Received):
+                if before is not None and before.first + before.count == what.first:
+                    what = Received(before.first, before.count + what.count)
+                elif before is not None:
+                    yield run, before
+                begun[run] = what
+                continue
+            if before is not None:
+                yield run, before
+            yield run, what
+        yield from begun.items()

@@ -232,7 +232,7 @@ class Meeting:
             or self._download.state is State.DONE
             or self._download.pieces.missing.bit_count() * self.layout.piece_size < rate * 0.1
             or session.peer in self.links.dialling
-            or len(self.links.lanes(session.peer)) >= settings.lanes
+            or len(self.links.lanes(session.peer)) * len(self._node.pulling) >= settings.lanes
         ):
             return
         self._begin_dial(address, self.links.next_lane(session.peer))

@@ -62,7 +62,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     bulk_threads: Annotated[
         int, Meta(description="threads that receive long runs; 0: one for each core and one more, 8 at most", ge=0)
     ] = 0
-    lanes: Annotated[int, Meta(description="connections to one fast neighbour, at most", ge=1)] = 4
+    lanes: Annotated[
+        int, Meta(description="connections to one fast neighbour, at most; pulls that go on at once share them", ge=1)
+    ] = 4
     lane_rate: Annotated[Rate, Meta(description="a neighbour this fast gets further lanes")] = 40_000_000
     source_threads: Annotated[int, Meta(description="range reads of all sources at once", ge=1)] = 16
     source_timeout_s: Annotated[Duration, Meta(description="longest silence of a source that is borne")] = 30.0

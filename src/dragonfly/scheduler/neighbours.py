@@ -25,7 +25,7 @@ from dragonfly.scheduler.settings import SchedulerSettings
 
 __all__ = ["choose", "cut_off", "links_seed", "meet", "part", "unlink"]
 
-_DRAWS = 2
+_DRAWS = 4
 
 
 def choose(
@@ -46,7 +46,7 @@ def choose(
     if want <= 0 or len(task.members) < 2:
         return []
     me, mine, links, most = member.host.info, member.host.health, member.links, settings.most
-    draws = want * _DRAWS + len(links) + 8
+    draws = want * _DRAWS + len(links) + 2
 
     def fits(other: Member) -> bool:
         host = other.host

@@ -52,3 +52,10 @@ def test_a_burst_at_one_moment_is_no_speed() -> None:
     for _ in range(100):
         speed.add(1 << 20, 1.0)
     assert speed.value(1.0) == 0.0
+
+
+def test_the_first_sample_counts_in_full() -> None:
+    speed = Speed(1.0)
+    for step in range(4):
+        speed.add(100_000, step * 0.05)
+    assert speed.value(0.15) == pytest.approx(2_000_000, rel=0.01), "what began it came before it was timed"
