@@ -57,8 +57,8 @@ def choose(
             or other.error
             or host.seed
             or len(other.links) >= most
-            or not (host.health.spotless or _is_sound(host.health, me.id, now))
-            or not (mine.spotless or not mine.accused_by(host.info.id, now))
+            or (not host.health.spotless and _is_avoided(host.health, me.id, now))
+            or (not mine.spotless and mine.accused_by(host.info.id, now))
         )
 
     near = [other for other in task.zones[me.zone].draw(draws, rng) if fits(other)]
@@ -76,9 +76,9 @@ def choose(
     return [other.host for other in chosen]
 
 
-def _is_sound(health: Health, asker: str, now: float) -> bool:
-    """Whether `asker` may be given it; not where the two have parted in anger, or could not meet."""
-    return not (health.isolated(now) or health.accused_by(asker, now))
+def _is_avoided(health: Health, asker: str, now: float) -> bool:
+    """By all, or by `asker`: they have parted in anger, or could not meet."""
+    return health.isolated(now) or health.accused_by(asker, now)
 
 
 def _from_elsewhere(me: HostInfo, seed: Host | None) -> bool:
