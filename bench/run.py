@@ -24,7 +24,7 @@ PARTS = {
     ),
     "quick": (
         ["single.py", "--quick"],
-        ["sim.py", "--peers", "100"],
+        ["sim.py", "--peers", "100", "--conditions", "plain", "killed-10%", "two-zones"],
         ["load.py", "--daemons", "300", "--seconds", "10"],
         ["swarm.py", "--quick"],
     ),

@@ -2,7 +2,7 @@
 """The 2019 experiment on one machine: N rate-limited hosts pull the same file, by several systems.
 
     swarm.py                                 all systems, N = 10 50 100 200, 20 and 100 MB, and all scenarios
-    swarm.py --quick                         a selection of about three minutes on two cores
+    swarm.py --quick                         two minutes: 10 and 20 clients at the full rates
     swarm.py --systems native dragonfly --clients 50 --size-mb 20
     swarm.py --scenarios seed-2F killed-10%  conditions other than the plain ones
     swarm.py --scale 0.5                     all rates by one factor, where the machine is too slow
@@ -45,7 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--client-mbit", type=float, default=10, help="rate of a client host's link (10)")
     parser.add_argument("--server-mbit", type=float, default=100, help="rate of a server host's link (100)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor for all rates (1)")
-    parser.add_argument("--quick", action="store_true", help="a selection of about three minutes")
+    parser.add_argument("--quick", action="store_true", help="10 MB for 10 and 20 clients, all systems")
     parser.add_argument("--repeat", type=int, default=1)
     options = "dragonfly.bin=FOLDER, dragonfly.daemon_args='…', libtorrent.piece=65536"
     parser.add_argument("--opt", action="append", default=[], metavar="SYSTEM.KEY=VALUE", help=options)
@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def scenarios(args: argparse.Namespace) -> Iterator[tuple[Scenario, list[str]]]:
     """What to run, with which systems. Special conditions are for N = 50 and 20 MB only by default."""
     if args.quick:
-        chosen = [(name, n, 10.0) for name, n in (("plain", 10), ("plain", 30))]
+        chosen = [(name, n, 10.0) for name, n in (("plain", 10), ("plain", 20))]
     elif args.scenarios or args.clients or args.size_mb:
         names = args.scenarios or ["plain"]
         chosen = [(name, n, mb) for name in names for mb in args.size_mb or [20] for n in args.clients or [50]]
