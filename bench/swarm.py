@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def scenarios(args: argparse.Namespace) -> Iterator[tuple[Scenario, list[str]]]:
     """What to run, with which systems. Special conditions are for N = 50 and 20 MB only by default."""
     if args.quick:
-        chosen = [(name, n, 10.0) for name, n in (("plain", 10), ("plain", 20))]
+        chosen = [("plain", n, 10.0) for n in (10, 20)]
     elif args.scenarios or args.clients or args.size_mb:
         names = args.scenarios or ["plain"]
         chosen = [(name, n, mb) for name in names for mb in args.size_mb or [20] for n in args.clients or [50]]

@@ -21,12 +21,9 @@ class Health:
         self._half_life_s = half_life_s
         self._share = share
         self._by_reporter: dict[str, tuple[float, float]] = {}
-        self.spotless = True
-        """Nobody has ever reported it, so nothing else need be asked: the usual case, and many are asked about."""
 
     def report(self, reporter: str, weight: float, now: float) -> None:
         """`reporter` had trouble with this peer; a `weight` of the limit or more counts as its share."""
-        self.spotless = False
         level = self._level(reporter, now)
         self._by_reporter = {by: said for by, said in self._by_reporter.items() if self._level(by, now) > _FORGOTTEN}
         self._by_reporter[reporter] = (min(level + weight, self._limit * self._share), now)
@@ -35,11 +32,11 @@ class Health:
         return sum(self._level(reporter, now) for reporter in self._by_reporter)
 
     def isolated(self, now: float) -> bool:
-        return self.penalty(now) >= self._limit
+        return bool(self._by_reporter) and self.penalty(now) >= self._limit
 
     def accused_by(self, reporter: str, now: float) -> bool:
         """`reporter` has had trouble with it lately, whatever the others say."""
-        return self._level(reporter, now) >= _LATELY * self._limit
+        return reporter in self._by_reporter and self._level(reporter, now) >= _LATELY * self._limit
 
     def forgiven(self, now: float) -> bool:
         """Nothing worth remembering is left."""

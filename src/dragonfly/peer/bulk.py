@@ -306,14 +306,12 @@ class BulkPool:
         while self._told:
             run, what = self._told.popleft()
             before = begun.pop(run, None)
-            if isinstance(what, Received):
-                if before is not None and before.first + before.count == what.first:
-                    what = Received(before.first, before.count + what.count)
-                elif before is not None:
-                    yield run, before
-                begun[run] = what
-                continue
-            if before is not None:
+            if before is not None and isinstance(what, Received) and before.first + before.count == what.first:
+                what = Received(before.first, before.count + what.count)
+            elif before is not None:
                 yield run, before
-            yield run, what
+            if isinstance(what, Received):
+                begun[run] = what
+            else:
+                yield run, what
         yield from begun.items()

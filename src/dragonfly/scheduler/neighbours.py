@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from itertools import islice
 from random import Random
 
-from dragonfly.core.health import Health
 from dragonfly.core.messages import HostInfo
 from dragonfly.core.zones import is_far
 from dragonfly.scheduler.policies import NeighbourPolicy
@@ -57,8 +56,9 @@ def choose(
             or other.error
             or host.seed
             or len(other.links) >= most
-            or (not host.health.spotless and _is_avoided(host.health, me.id, now))
-            or (not mine.spotless and mine.accused_by(host.info.id, now))
+            or host.health.isolated(now)
+            or host.health.accused_by(me.id, now)  # they have parted in anger, or could not meet
+            or mine.accused_by(host.info.id, now)
         )
 
     near = [other for other in task.zones[me.zone].draw(draws, rng) if fits(other)]
@@ -67,18 +67,11 @@ def choose(
         drawn = task.everyone.draw(draws, rng)
         far = [other for other in drawn if other.host.info.zone != me.zone and fits(other)]
     far_wanted = min(want, len(far), settings.far_links)
-    chosen = policy.choose(member, near, want - far_wanted, rng)
-    if far_wanted:
-        chosen = chosen + policy.choose(member, far, far_wanted, rng)
+    chosen = policy.choose(member, near, want - far_wanted, rng) + policy.choose(member, far, far_wanted, rng)
     for other in chosen:
         member.links.add(other.host.info.id)
         other.links.add(me.id)
     return [other.host for other in chosen]
-
-
-def _is_avoided(health: Health, asker: str, now: float) -> bool:
-    """By all, or by `asker`: they have parted in anger, or could not meet."""
-    return health.isolated(now) or health.accused_by(asker, now)
 
 
 def _from_elsewhere(me: HostInfo, seed: Host | None) -> bool:

@@ -132,6 +132,10 @@ class Task:
     def members(self) -> dict[str, Member]:
         return self.everyone.members
 
+    def expect(self, pieces: int) -> None:
+        """It has so many pieces, of none of which the digest is known."""
+        self.digests, self.known = bytearray(pieces * PIECE_DIGEST_BYTES), 0
+
     def learn(self, first: int, digests: bytes) -> None:
         """Take in the digests from that of piece `first` on."""
         size = PIECE_DIGEST_BYTES

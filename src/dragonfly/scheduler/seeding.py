@@ -72,7 +72,7 @@ class Seeding:
             self._new_version(task)
         count = -(-info.length // info.piece_size)
         if len(task.digests) != 32 * count:
-            task.digests, task.known = bytearray(32 * count), 0
+            task.expect(count)
         task.learn(0, info.digests)
         task.info = msgspec.structs.replace(info, digests=b"")
         task.described_at = now
@@ -83,7 +83,7 @@ class Seeding:
 
     def _new_version(self, task: Task) -> None:
         """The URL has other content by now: who has the old one is no neighbour for newcomers."""
-        task.digests, task.known = bytearray(), 0
+        task.expect(0)
         task.fresh.clear()
         for host_id in [host for host in task.members if host not in task.waiting]:
             unlink(task, host_id)

@@ -78,7 +78,7 @@ _DIGEST = st.one_of(st.just(NO_DIGEST), st.binary(max_size=4).map(piece_digest))
 def test_a_task_knows_which_digests_it_has(said: list[tuple[int, list[bytes]]]) -> None:
     """Whatever the runs in which they come, one over another too."""
     task = Roster().task(TaskKey("sha256-1"), 0.0)
-    task.digests = bytearray(32 * 20)
+    task.expect(20)
     for first, digests in said:
         task.learn(first, b"".join(digests))
         assert task.known == known_digests(task.digests)
