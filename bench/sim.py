@@ -83,8 +83,7 @@ def crowds(args: argparse.Namespace) -> Iterator[tuple[str, Crowd]]:
             size = int(args.size_mb * 1e6)
             fields: dict[str, Any] = dict(CONDITIONS[name])
             fields |= {key: float(value) for key, _, value in (word.partition("=") for word in args.crowd)}
-            if "degree" in fields:
-                fields["degree"] = int(fields["degree"])
+            fields |= {name: int(fields[name]) for name in ("degree", "digest_lists") if name in fields}
             yield (
                 name,
                 Crowd(

@@ -46,6 +46,23 @@ def test_ten_nodes_at_once_cost_the_origin_one_file(world: World, origin: Nginx,
     assert stats["p2p_bytes"] > 0, "no peer sent anything to another"
 
 
+def test_digests_of_many_come_from_neighbours(world: World, origin: Nginx) -> None:
+    """A task of three counts as many here: the others are told only what the digests come to."""
+    digest = put(origin, "many", 10 * MB)
+    config, never = world.base / "many.yaml", world.base / "never.yaml"
+    config.write_text("scheduler: {digest_lists: 2}\n")
+    never.write_text("engine: {swarm: {digest_late_s: 600s, digest_patience_s: 600s}}\n")  # … ask seed or supernode
+    supernode = world.supernode("--config", str(config), name="many")
+    nodes = [world.node(f"m{i}", mbit=50) for i in range(6)]
+    world.daemons(nodes, supernode, "--config", str(never))
+    origin.mark()
+    for wave in (nodes[:4], nodes[4:]):
+        for result in at_once(wave, lambda node: dfget(node, f"{origin.url}/many", "--digest", f"sha256:{digest}")):
+            assert result.status == 0, result.errors
+            assert sha256(result.file) == digest
+    assert origin.body_bytes("/many") <= 1.02 * 10 * MB
+
+
 def test_dfget_without_a_daemon_is_a_peer_of_its_own(world: World, origin: Nginx, supernode: Supernode) -> None:
     digest = put(origin, "alone", 5 * MB)
     nodes = [world.node("bare1"), world.node("bare2")]

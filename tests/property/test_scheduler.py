@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
+from dragonfly.core.digest import known_digests
 from dragonfly.core.task import TaskSpec
 from dragonfly.scheduler import decisions as do
 from dragonfly.scheduler import events as ev
@@ -17,7 +20,9 @@ from dragonfly.scheduler.scheduler import Scheduler
 from dragonfly.scheduler.settings import SchedulerSettings
 
 #: Small numbers, so that every limit is met within a few steps.
-SETTINGS = SchedulerSettings(degree=4, most=5, least=2, seed_children=3, zone_entries=1, task_idle_s=5.0)
+SETTINGS = SchedulerSettings(
+    degree=4, most=5, least=2, seed_children=3, zone_entries=1, task_idle_s=5.0, digest_lists=5
+)
 ZONES = ("a", "a", "a", "b")
 HOSTS = [msg.HostInfo(id=f"h{n}", address="10.0.0.2", peer_port=1, zone=ZONES[n % 4]) for n in range(12)]
 SEED = msg.HostInfo(id="seed", address="10.0.0.1", peer_port=2, zone="seed")
@@ -45,6 +50,8 @@ class SwarmMachine(RuleBasedStateMachine):
         self.asked: list[TaskSpec] = []
         """What the seed was started for and has not answered."""
         self.dialled: dict[tuple[str, str], set[str]] = {}
+        self.verifiable: dict[tuple[str, str], int] = {}
+        """Pieces of whose digests a host was told since it joined, or what they come to."""
         self.version = 1
         self.settled = True
 
@@ -61,6 +68,8 @@ class SwarmMachine(RuleBasedStateMachine):
                     assert set(to) <= self.here, "nobody is told who is not there"
                     if isinstance(message, msg.Neighbours):
                         self.given(to[0], message)
+                    for host in to:
+                        self.taught(host, message)
                 case _:
                     pass
 
@@ -74,6 +83,20 @@ class SwarmMachine(RuleBasedStateMachine):
                 host = self.scheduler.roster.hosts[peer.id]
                 assert not host.health.isolated(self.now), "nobody is given an isolated host"
                 assert not host.health.accused_by(to, self.now), "nor one that it has just left"
+
+    def taught(self, host: str, message: msg.FromSupernode) -> None:
+        match message:
+            case msg.TaskInfo():
+                self.verifiable[host, message.key] = known_digests(message.digests)
+            case msg.Digests():
+                self.verifiable[host, message.key] |= known_digests(message.digests, message.first)
+            case msg.Fingerprint():
+                first, count = message.first, message.count
+                digests = self.scheduler.roster.tasks[message.key].digests[32 * first : 32 * (first + count)]
+                assert message.sum == hashlib.sha256(digests).digest()
+                self.verifiable[host, message.key] |= bitmap.run(first, count)
+            case _:
+                pass
 
     # ---------------------------------------------------------------- what happens
 
@@ -193,6 +216,14 @@ class SwarmMachine(RuleBasedStateMachine):
         for task in self.scheduler.roster.tasks.values():
             if task.info is not None and self.settled and not task.thinned:
                 assert cut_off(task) == []
+
+    @invariant()
+    def after_a_look_all_who_pull_can_come_to_know_all_digests(self) -> None:
+        for key, task in self.scheduler.roster.tasks.items():
+            if self.settled and task.info is not None and not task.fresh:
+                for host_id, member in task.members.items():
+                    if not member.complete and not member.waiting:
+                        assert not task.known & ~self.verifiable[host_id, key]
 
     @invariant()
     def time_goes_on(self) -> None:

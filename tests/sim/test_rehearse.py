@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from dragonfly.sim.churn import Crowd, rehearse
@@ -43,6 +44,14 @@ def test_who_has_nothing_is_served_first_so_all_have_a_piece_to_give_soon() -> N
 def test_a_lone_peer_hears_of_the_next_piece_when_its_seed_had_none() -> None:
     """The source is no faster than the peer, so the seed is emptied again and again."""
     assert rehearse(Crowd(peers=1, size=2_000_000, source_rate=1.25e6)).efficiency > 0.945
+
+
+def test_digests_that_neighbours_tell_each_other_are_as_good_as_the_supernodes() -> None:
+    """Four of forty are told them, and some of the others lie or vanish."""
+    crowd = Crowd(peers=40, size=5_000_000, killed_share=0.1, corrupt_share=0.03)
+    few = rehearse(msgspec.structs.replace(crowd, digest_lists=4))
+    assert few.source_copies == 1.0
+    assert few.last_s < 1.1 * rehearse(crowd).last_s
 
 
 def test_the_source_is_read_once() -> None:

@@ -5,9 +5,9 @@ Each message is a frozen struct, used by the minds as it is and encoded as it is
 speaks the same words in process. Unknown fields are ignored by older readers; a field
 that is added has a default.
 
-    daemon ──▶ supernode   Hello Join Progress Trouble MoreNeighbours Finished Leave Holding PullDone
+    daemon ──▶ supernode   Hello Join Progress Trouble MoreNeighbours WantDigests Finished Leave Holding PullDone
     seed   ──▶ supernode   the same, and TaskInfo Digests TaskFailed: it is who describes a task
-    supernode ──▶ daemon   Welcome TaskInfo Digests Neighbours TaskFailed Forget Pull
+    supernode ──▶ daemon   Welcome TaskInfo Digests Fingerprint Neighbours TaskFailed Forget Pull
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dragonfly.core.task import TaskKey, TaskSpec
 __all__ = [
     "BytesBy",
     "Digests",
+    "Fingerprint",
     "Finished",
     "Forget",
     "FromDaemon",
@@ -42,6 +43,7 @@ __all__ = [
     "TaskProgress",
     "Trouble",
     "TroubleKind",
+    "WantDigests",
     "Welcome",
 ]
 
@@ -173,6 +175,14 @@ class MoreNeighbours(_Message, frozen=True, kw_only=True, tag=True):
     have: tuple[str, ...] = ()
 
 
+class WantDigests(_Message, frozen=True, kw_only=True, tag=True):
+    """No neighbour brings the digests of these pieces, of which I know a Fingerprint."""
+
+    key: TaskKey
+    first: _Count
+    count: _Count
+
+
 class Finished(_Message, frozen=True, kw_only=True, tag=True):
     """The pull ended well (`error` empty: I have it all and serve it) or not."""
 
@@ -234,12 +244,14 @@ class TaskInfo(_Message, frozen=True, kw_only=True, tag=True):
 
 
 class Digests(_Message, frozen=True, kw_only=True, tag=True):
-    """Digests of the pieces from `first` on, 32 bytes each; `sealed` as in TaskInfo."""
+    """Digests of the pieces from `first` on, 32 bytes each; `sealed` as in TaskInfo.
+    `pass_on`: others are only told Fingerprints, and ask their neighbours; say to yours what you know, all of it."""
 
     key: TaskKey
     first: int
     digests: bytes
     sealed: bool = False
+    pass_on: bool = False
 
 
 class TaskFailed(_Message, frozen=True, kw_only=True, tag=True):
@@ -274,6 +286,17 @@ class Neighbours(_Message, frozen=True, kw_only=True, tag=True):
     drop: tuple[str, ...] = ()
 
 
+class Fingerprint(_Message, frozen=True, kw_only=True, tag=True):
+    """What the digests of `count` pieces from `first` on come to: `sum` is the SHA-256 of all of them in a row.
+    The digests themselves are to be had from neighbours. `sealed` as in TaskInfo."""
+
+    key: TaskKey
+    first: int
+    count: int
+    sum: bytes
+    sealed: bool = False
+
+
 class Forget(_Message, frozen=True, kw_only=True, tag=True):
     """Delete this task: stop it, stop serving it, free its disk."""
 
@@ -293,6 +316,7 @@ FromDaemon = (
     | Progress
     | Trouble
     | MoreNeighbours
+    | WantDigests
     | Finished
     | Leave
     | Holding
@@ -301,4 +325,4 @@ FromDaemon = (
     | Digests
     | TaskFailed
 )
-FromSupernode = Welcome | TaskInfo | Digests | Neighbours | TaskFailed | Forget | Pull
+FromSupernode = Welcome | TaskInfo | Digests | Fingerprint | Neighbours | TaskFailed | Forget | Pull

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dragonfly.core.digest import known_digests
-from dragonfly.core.messages import Digests, Neighbours, TaskFailed, TaskInfo
+from dragonfly.core.messages import Digests, Fingerprint, Neighbours, TaskFailed, TaskInfo
 from dragonfly.core.validators import Validators
 from dragonfly.errors import DragonflyError, SourceError
 from dragonfly.peer.settings import Pattern, SourcePolicy
@@ -25,7 +25,7 @@ class Briefing:
     def __init__(self, run: TaskRun) -> None:
         self._run = run
 
-    def heard(self, message: TaskInfo | Digests | Neighbours | TaskFailed) -> None:
+    def heard(self, message: TaskInfo | Digests | Fingerprint | Neighbours | TaskFailed) -> None:
         run = self._run
         if run.stopped:
             return
@@ -33,7 +33,12 @@ class Briefing:
             case TaskInfo():
                 self._described(message)
             case Digests():
-                self._digests(message.first, message.digests, message.sealed)
+                self._digests(message.first, message.digests, message.sealed, pass_on=message.pass_on)
+            case Fingerprint():
+                if run.meeting is not None and run.policy is not SourcePolicy.FIRST:
+                    run.meeting.gossip.fingerprint(message)
+                if message.sealed:
+                    run.sealing.seed_says_right()
             case Neighbours():
                 if run.meeting is not None and run.pattern is not Pattern.SOURCE:
                     run.meeting.neighbours(self._by_pattern(message))
@@ -61,13 +66,15 @@ class Briefing:
             if info.version == run.info.version and info.piece_size == run.info.piece_size:
                 self._digests(0, info.digests, info.sealed)
 
-    def _digests(self, first: int, digests: bytes, sealed: bool) -> None:
+    def _digests(self, first: int, digests: bytes, sealed: bool, *, pass_on: bool = False) -> None:
         run = self._run
         if run.blob is None or run.policy is SourcePolicy.FIRST:
             return
         if digests:
             run.blob.learn(first, digests)
             run.feed(ev.DigestsKnown(known_digests(digests, first)))
+        if pass_on and run.meeting is not None and run.download is not None:
+            run.meeting.gossip.share(run.download.pieces.known)
         if sealed:
             run.sealing.seed_says_right()
 

@@ -19,6 +19,7 @@ from typing import Self
 
 from dragonfly.core.messages import (
     Digests,
+    Fingerprint,
     Forget,
     FromSupernode,
     Hello,
@@ -302,7 +303,7 @@ class Engine:
 
     def _heard(self, message: FromSupernode) -> None:
         match message:
-            case TaskInfo() | Digests() | Neighbours() | TaskFailed():
+            case TaskInfo() | Digests() | Fingerprint() | Neighbours() | TaskFailed():
                 run = self._runs.get(message.key)
                 if run is None and isinstance(message, Neighbours):
                     run = self.revive(message.key)

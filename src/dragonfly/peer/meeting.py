@@ -15,6 +15,7 @@ from dragonfly.core.messages import MoreNeighbours, Neighbours, PeerAddress, Tas
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.zones import is_far
 from dragonfly.errors import CapacityError, PeerError
+from dragonfly.peer.gossip import Gossip
 from dragonfly.peer.handshake import dial
 from dragonfly.peer.links import Links
 from dragonfly.peer.node import Node
@@ -72,6 +73,7 @@ class Meeting:
         self._spawn = spawn
         self._trouble = trouble
         self._full = bitmap.full(blob.layout.count)
+        self.gossip = Gossip(node, blob, download, self.links, lambda pieces: feed(ev.DigestsKnown(pieces)))
         self._given = given
         self._tells_digests = not blob.complete
         """To whom it gives a piece of its choice: the supernode has not told all of them when the pull begins."""
@@ -175,6 +177,7 @@ class Meeting:
         self._feed(ev.NeighbourUp(session.name, seed, is_far(here, zone)))
         if lane == 0:
             self.links.tell(session)
+            self.gossip.met(session)
         elif (main := self.links.get(peer)) is not None:
             session.has = main.has
             self._feed(ev.PeerHas(session.name, main.has))
@@ -214,6 +217,7 @@ class Meeting:
         """Tell the mind how many bytes each neighbour has brought, open lanes to fast ones, meet who still waits."""
         now = self._node.now()
         self._dial_due()
+        self.gossip.ask()
         for session in list(self.links.sessions.values()):
             parent = self._download.parents.get(session.name)
             if parent is None:
@@ -247,6 +251,7 @@ class Meeting:
             if lane is session or lane.dialled:
                 lane.has |= pieces
                 self._feed(ev.PeerHas(lane.name, pieces))
+        self.gossip.ask()
         self.part_if_done(session)
 
     def peer_asks(self, session: PeerSession, frame: Frame, payload: bytes) -> None:
@@ -259,6 +264,12 @@ class Meeting:
                 self.uploads.asked_any(session.name, min(frame.run, self.layout.count), hint, busy)
             case Kind.CANCEL:
                 self.uploads.cancelled(session.name, frame.first, frame.run)
+                return
+            case Kind.KNOW:
+                self.gossip.knows(session, frame.first, frame.run)
+                return
+            case Kind.WANT:
+                self.gossip.wants(session, frame.first, frame.run)
                 return
             case _:
                 raise PeerError("a frame that makes no sense here", subject=frame.kind.name)
@@ -282,8 +293,12 @@ class Meeting:
         return self.uploads.empty_handed(session.name)
 
     def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:
-        self._blob.learn(first, digests)
-        self._feed(ev.DigestsKnown(bitmap.run(first, len(digests) // 32)))
+        if session.seed and session.dialled:
+            self._blob.learn(first, digests)
+            self._feed(ev.DigestsKnown(bitmap.run(first, len(digests) // 32)))
+        elif not self.gossip.told(session, first, digests):
+            self._trouble(session.peer, TroubleKind.CORRUPT)
+            raise PeerError("the neighbour told wrong digests", subject=session.peer)
 
     def peer_refuses(self, session: PeerSession, first: int, count: int) -> None:
         self._feed(ev.Refused(session.name, first, count))
@@ -341,6 +356,7 @@ class Meeting:
         self.uploads.gone(session.name)
         self._node.slots.gone(session)
         self._feed(ev.NeighbourDown(session.name))
+        self.gossip.gone(session)
         if error is not None:
             self._node.tracer.emit("session.closed", task=self.info.key, peer=session.name, reason=str(error))
         if isinstance(error, CapacityError) and self._download.state is State.RUNNING:

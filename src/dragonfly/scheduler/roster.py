@@ -88,7 +88,7 @@ class Task:
     """One task. `info` is None until the seed has described it."""
 
     __slots__ = (
-        "answering", "balance_at", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh",
+        "answering", "balance_at", "crowded", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh",
         "idle_since", "info", "key", "known", "looked_at", "moved", "newcomers", "publish_at", "rush_at",
         "seed_children", "seeding", "spec", "thinned", "told", "waiting", "zones",
     )  # fmt: skip
@@ -103,6 +103,8 @@ class Task:
         """The pieces (a bitmap) whose digests are there: each who joins is told them."""
         self.fresh: list[tuple[int, int]] = []
         """Runs of digests that members have not been told yet."""
+        self.crowded = False
+        """Most members are told only what digests come to, and the others that they should pass on what they know."""
         self.publish_at = math.inf
         self.newcomers: list[str] = []
         """Hosts that have had their first neighbours only, so that those who come with them can be the rest."""

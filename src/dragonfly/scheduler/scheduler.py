@@ -102,6 +102,8 @@ class Scheduler:
                 self._finished(host, message)
             case msg.MoreNeighbours():
                 self._more(host, message, now)
+            case msg.WantDigests():
+                self._want_digests(host, message)
             case msg.Trouble():
                 self._links.trouble(host, message, now)
             case msg.Leave():
@@ -225,7 +227,8 @@ class Scheduler:
         if not ids:
             return
         count = -(-task.info.length // task.info.piece_size)
-        digests = bytes(task.digests) if task.known == bitmap.full(count) else b""
+        at_once = task.known == bitmap.full(count) and self._seeding.lists_for_all(task)
+        digests = bytes(task.digests) if at_once else b""
         others = len(task.members) - len(ids)
         info = msgspec.structs.replace(task.info, digests=digests, peers=others or len(ids) - 1)
         self._out.append(Send(ids, info))
@@ -246,6 +249,12 @@ class Scheduler:
         task = self.roster.tasks.get(message.key)
         if member is not None and task is not None and task.info is not None and not member.waiting:
             self._links.more(task, member, message.have, now)
+
+    def _want_digests(self, host: Host, message: msg.WantDigests) -> None:
+        task = self.roster.tasks.get(message.key)
+        pieces = 0 if task is None else len(task.digests) // 32
+        if task is not None and host.info.id in task.members and message.first + message.count <= pieces:
+            self._seeding.wanted(task, host.info.id, message.first, message.count)
 
     def _holding(self, host: Host, message: msg.Holding, now: float) -> None:
         if host.seed:

@@ -2,8 +2,9 @@
 
 A task is read at its source once: whoever asks first starts the seed, with its own
 credentials. The seed says what the task is, then the digests of its pieces, and at last
-that it is sealed or has failed. Members are told digests in batches, and failures in such a
-way that they don't all go to the source at the same moment.
+that it is sealed or has failed. Members are told digests in batches, most of many only what
+these come to (`swarm.hearsay`), and failures in such a way that they don't all go to the
+source at the same moment.
 """
 
 from __future__ import annotations
@@ -123,19 +124,45 @@ class Seeding:
         """Tell the members that still pull the digests that came since the last time."""
         task.publish_at = math.inf
         runs, task.fresh = _merge(task.fresh), []
-        hosts = tuple(host for host, member in task.members.items() if not member.complete and not member.waiting)
+        hosts = _pulling(task)
         if not hosts:
             return
         for number, (first, count) in enumerate(runs):
             last = number == len(runs) - 1
-            self._say(Send(hosts, _told(task, first, count, sealed=sealed and last)))
+            self._tell(task, hosts, first, count, sealed=sealed and last)
         if sealed and not runs:
             self._say(Send(hosts, _told(task, 0, 0, sealed=True)))
 
     def catch_up(self, task: Task, hosts: tuple[str, ...]) -> None:
         """Tell newcomers the digests that are known, and no zeros for the others: hundreds may come at once."""
         for first, count in bitmap.runs(task.known):
-            self._say(Send(hosts, _told(task, first, count)))
+            self._tell(task, hosts, first, count)
+
+    def lists_for_all(self, task: Task) -> bool:
+        """Whether each member is told all digests: they are few enough."""
+        return len(task.members) <= self._settings.digest_lists
+
+    def _tell(self, task: Task, hosts: tuple[str, ...], first: int, count: int, *, sealed: bool = False) -> None:
+        """A run of digests, to all; of many only to some, by chance, and to the others what it comes to."""
+        told = _told(task, first, count, sealed=sealed)
+        crowded, task.crowded = task.crowded, not self.lists_for_all(task)
+        if not task.crowded:
+            self._say(Send(hosts, told))
+            return
+        if not crowded and (before := _pulling(task)):
+            self._say(Send(before, msg.Digests(key=task.key, first=0, digests=b"", pass_on=True)))
+        share = self._settings.digest_lists / len(task.members)
+        lists = int(share * len(hosts) + self._rng.random())  # one newcomer gets one as often as one of many
+        some = self._rng.sample(hosts, lists)
+        rest = tuple(sorted(set(hosts).difference(some)))
+        self._say(Send(tuple(some), msgspec.structs.replace(told, pass_on=True)))
+        total = hashlib.sha256(told.digests).digest()
+        self._say(Send(rest, msg.Fingerprint(key=task.key, first=first, count=count, sum=total, sealed=sealed)))
+
+    def wanted(self, task: Task, host: str, first: int, count: int) -> None:
+        """A member in whose neighbourhood nobody has these digests."""
+        for run in bitmap.runs(task.known & bitmap.run(first, count)):
+            self._say(Send((host,), msgspec.structs.replace(_told(task, *run), pass_on=True)))
 
     def failed(self, task: Task, failure: msg.TaskFailed, now: float) -> None:
         """Tell those who wait and those who pull, unless somebody's credentials may do better."""
@@ -171,6 +198,11 @@ class Seeding:
         wait = min(self._settings.fallback_most_s, task.fallbacks * step) * (0.75 + 0.5 * self._rng.random())
         task.fallbacks += 1
         return msgspec.structs.replace(failure, retry_after=wait)
+
+
+def _pulling(task: Task) -> tuple[str, ...]:
+    """The members to whom digests are of use, and that know what the task is."""
+    return tuple(host for host, member in task.members.items() if not member.complete and not member.waiting)
 
 
 def _told(task: Task, first: int, count: int, *, sealed: bool = False) -> msg.Digests:

@@ -38,6 +38,13 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     digest_peers_per_s: Annotated[
         int, Meta(description="digest messages sent in a second, but for the first ones of a task", ge=1)
     ] = 2000
+    digest_lists: Annotated[
+        int,
+        Meta(
+            description="with more members than this only so many are told all digests, the others what they come to",
+            ge=1,
+        ),
+    ] = 256
     report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0
     reports_per_s: Annotated[int, Meta(description="reports of all daemons together in a second", ge=1)] = 1000
     revalidate_after_s: Annotated[

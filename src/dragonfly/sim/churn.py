@@ -40,6 +40,8 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
     narrow_copies: float = 0
     """Half of the peers are in another zone, joined by a link that carries so many files in T*; 0: one zone."""
     degree: int = 8
+    digest_lists: int = SchedulerSettings().digest_lists
+    """With more peers only so many are told all digests."""
 
     @property
     def bound(self) -> float:
@@ -63,7 +65,7 @@ def rehearse(
     """Let the crowd pull once. Gives up after `limit` times T*. Writes to `transfers` if given."""
     world = World(crowd.layout, settings, seed=seed)
     world.transfers = transfers
-    directory: Directory = Supernode(world, SchedulerSettings(degree=crowd.degree))
+    directory: Directory = Supernode(world, SchedulerSettings(degree=crowd.degree, digest_lists=crowd.digest_lists))
     source = Source(world, crowd.source_rate)
     bound = crowd.bound
     zones = ("here", "there") if crowd.narrow_copies else ("", "")

@@ -19,13 +19,13 @@ from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.decisions import Send
 from dragonfly.scheduler.scheduler import Scheduler
 from dragonfly.scheduler.settings import SchedulerSettings
+from dragonfly.sim.gossip import DIGEST
 from dragonfly.sim.node import Node
 from dragonfly.sim.world import World
 
 __all__ = ["Supernode"]
 
 _SPEC = TaskSpec(url="sim://task", digest="sha256:" + 64 * "0")
-_DIGEST = b"\x01" * 32
 """Of any piece: who lies is known here without hashing."""
 _HEADERS = 72
 """Bytes of a message that are not its own: Ethernet, IP, TCP, WebSocket."""
@@ -63,7 +63,10 @@ class Supernode:
 
     def digests(self, node: Node, pieces: int) -> None:
         for first, count in bitmap.runs(pieces):
-            self._hear(node, msg.Digests(key=_KEY, first=first, digests=count * _DIGEST))
+            self._hear(node, msg.Digests(key=_KEY, first=first, digests=count * DIGEST))
+
+    def want_digests(self, node: Node, first: int, count: int) -> None:
+        self._hear(node, msg.WantDigests(key=_KEY, first=first, count=count))
 
     def finished(self, node: Node) -> None:
         self._hear(node, msg.Finished(key=_KEY, seconds=self._world.now - node.started_at))
@@ -93,6 +96,10 @@ class Supernode:
                 node.learn(known_digests(message.digests))
             case msg.Digests():
                 node.learn(known_digests(message.digests, message.first))
+                if message.pass_on:
+                    node.gossip.share(node.download.pieces.known)
+            case msg.Fingerprint():
+                node.gossip.fingerprint(message.first, message.count, message.sum)
             case msg.Neighbours():
                 for peer in message.drop:
                     node.take_away(self._nodes[peer])

@@ -14,6 +14,7 @@ from dragonfly.core import bitmap
 from dragonfly.core.messages import TroubleKind
 from dragonfly.core.zones import is_far
 from dragonfly.sim.giving import Giving
+from dragonfly.sim.gossip import Gossip
 from dragonfly.sim.links import Link
 from dragonfly.sim.news import News
 from dragonfly.sim.source import Source
@@ -40,6 +41,10 @@ class Directory(Protocol):
 
     def digests(self, node: Node, pieces: int) -> None:
         """A seed knows the digests of `pieces` (a bitmap)."""
+        ...
+
+    def want_digests(self, node: Node, first: int, count: int) -> None:
+        """No neighbour of `node` brings the digests of this run."""
         ...
 
     def finished(self, node: Node) -> None: ...
@@ -99,6 +104,7 @@ class Node:
         self._dialling: set[str] = set()
         self._introductions: Introductions[Node]
         self.giving = Giving(self)
+        self.gossip: Gossip
         self.news: News
         self._reader_at = 0
         self._held: dict[int, Node] = {}
@@ -118,6 +124,7 @@ class Node:
         self.started_at = world.now
         rng = Random(world.rng.random())
         self.download = Download(layout, world.settings.swarm, rng, now=world.now)
+        self.gossip = Gossip(self)
         self.news = News(self)
         self._introductions = Introductions(world.now)
         self.uploads = Uploads(layout.count)
@@ -168,6 +175,7 @@ class Node:
         if is_far(other.zone, self.zone):
             self.uploads.child_in(other.id, other.zone, other.id)
         self._happened(ev.NeighbourUp(other.id, other.seed, far))
+        self.gossip.met(self.wires[other.id])
 
     def take_away(self, other: Node) -> None:
         """The supernode wants us to leave it."""
@@ -192,6 +200,7 @@ class Node:
     def _drop(self, peer: str) -> None:
         self.uploads.gone(peer)
         self._happened(ev.NeighbourDown(peer))
+        self.gossip.gone(peer)
 
     # ---------------------------------------------------------------- the mind
 
@@ -243,6 +252,7 @@ class Node:
             return
         now = self.world.now
         self._dial_due()
+        self.gossip.ask()
         if self._may_read_source() and self.download.source.stalled_for(now) >= self.download.source.patience():
             self._source_open = True
             self._happened(ev.SourceOpened(sparing=True))
@@ -266,9 +276,19 @@ class Node:
         self.giving.fed(peer)
         self.uploads.child_has(peer, pieces)
         self._happened(ev.PeerHas(peer, pieces))
+        self.gossip.ask()
+
+    def _on_knows(self, peer: str, first: int, count: int) -> None:
+        self.gossip.heard_knows(peer, first, count)
+
+    def _on_wants(self, peer: str, first: int, count: int) -> None:
+        self.gossip.heard_wants(peer, first, count)
+
+    def _on_list(self, peer: str, first: int, count: int) -> None:
+        self.gossip.heard_list(peer, first, count)
 
     def learn(self, pieces: int) -> None:
-        """The supernode has told the digests of these pieces."""
+        """The digests of these pieces are known here."""
         if not self.alive:
             return
         self._happened(ev.DigestsKnown(pieces))

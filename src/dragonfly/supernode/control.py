@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
-from dragonfly.core.messages import Digests, FromDaemon, FromSupernode, Hello, PullDone
+from dragonfly.core.messages import Digests, Fingerprint, FromDaemon, FromSupernode, Hello, PullDone
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import UsageError
 from dragonfly.scheduler import decisions as do
@@ -102,7 +102,7 @@ class Control:
         loop = asyncio.get_running_loop()
         for decision in self.scheduler.handle(event, loop.time()):
             match decision:
-                case do.Send(hosts, Digests() as message):
+                case do.Send(hosts, (Digests() | Fingerprint()) as message):
                     self._spread(hosts, message)
                 case do.Send(hosts, message):
                     self._send(hosts, message)
@@ -127,7 +127,7 @@ class Control:
             return
         self.tell(ev.Heard(self._seed_id, message))
 
-    def _spread(self, hosts: tuple[str, ...], message: Digests) -> None:
+    def _spread(self, hosts: tuple[str, ...], message: Digests | Fingerprint) -> None:
         """To some at a time, so that ten thousand who pull one task don't make all others wait.
 
         Digests only: they may be overtaken by what is said meanwhile, other messages may not.

@@ -63,6 +63,13 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 2.0
     source_unit: Annotated[Size, Meta(description="bytes of one range read of the source")] = 16 * 1024 * 1024
     source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 3
+    digest_late_s: Annotated[
+        Duration, Meta(description="a neighbour asked for digests that tells none for so long is left for another")
+    ] = 1.0
+    digest_patience_s: Annotated[
+        Duration,
+        Meta(description="from so long on, to twice as long, the supernode is asked for digests no neighbour has"),
+    ] = 3.0
     min_neighbours: Annotated[int, Meta(description="below this many, more are asked for", ge=0)] = 3
     announce_s: Annotated[Duration, Meta(description="new pieces are told to neighbours at most this often")] = 0.05
     announce_most_s: Annotated[

@@ -13,7 +13,10 @@ see docs/protocol.md); after the 101 both sides send frames, in both directions 
     DATA     payload: the bytes of the run; flag CHOSEN: it answers ANY
     REFUSE   this run is not to be had here; count 0: nothing to choose for ANY now
     DIGESTS  payload: SHA-256 of pieces first … first+count-1; a seed tells them before a run of its choice,
-             which may be younger than what the supernode has told. Heeded from a seed that was dialled only.
+             which may be younger than what the supernode has told; others answer WANT with them. Heeded from
+             a seed that was dialled, and where they come to what the supernode has said.
+    KNOW     I know the digests of pieces first … first+count-1
+    WANT     tell me these digests
 
 A HTTP upgrade, and not a request per piece, because a request by name, a cancel and an
 announcement are then 16 bytes each and one send, and both sides use one connection.
@@ -68,6 +71,8 @@ class Kind(enum.IntEnum):
     DATA = 6
     REFUSE = 7
     DIGESTS = 8
+    KNOW = 9
+    WANT = 10
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -96,7 +101,7 @@ def parse_header(data: bytes | bytearray | memoryview, at: int = 0) -> Frame:
 
 
 def plain_frame(kind: Kind, first: int, count: int) -> bytes:
-    """REQUEST, CANCEL or REFUSE."""
+    """REQUEST, CANCEL, REFUSE, KNOW or WANT."""
     return _header.pack(kind, 0, 0, first, count, 0)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from dragonfly.core.messages import (
     Digests,
+    Fingerprint,
     FromDaemon,
     FromSupernode,
     HostInfo,
@@ -24,6 +25,7 @@ from dragonfly.core.messages import (
     TaskFailed,
     TaskInfo,
     Trouble,
+    WantDigests,
 )
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.peer.engine import Engine
@@ -59,6 +61,9 @@ class Hub:
         """Where others are told to find an engine, if not at its own port."""
         self.troubles: list[Trouble] = []
         self.asked_for_more: list[MoreNeighbours] = []
+        self.asked_for_digests: list[WantDigests] = []
+        self.lists_for: set[str] | None = None
+        """Who is told digests; the others only what these come to, as in a task of many."""
         self.gone = False
         self.seeding: set[asyncio.Task[None]] = set()
         self._infos: dict[TaskKey, TaskInfo] = {}
@@ -82,6 +87,9 @@ class Hub:
                 self.troubles.append(message)
             case MoreNeighbours():
                 self.asked_for_more.append(message)
+            case WantDigests():
+                self.asked_for_digests.append(message)
+                self.trackers[name].say(self._run(message.key, message.first, message.count))
             case TaskInfo():
                 self._infos[message.key] = message
                 for waiting in self._waiting.pop(message.key, []):
@@ -96,7 +104,7 @@ class Hub:
                 if message.sealed:
                     self._sealed.add(message.key)
                 for member in self._members.get(message.key, []):
-                    self.trackers[member].say(message)
+                    self.trackers[member].say(self._for(member, message))
             case Join() if name != "seed":
                 key = message.spec.key
                 if key in self._infos:
@@ -116,9 +124,22 @@ class Hub:
         except Exception:  # the nodes hear of it
             pull.close()
 
+    def _run(self, key: TaskKey, first: int, count: int) -> Digests:
+        known = self._digests[key]
+        return Digests(key=key, first=first, digests=b"".join(known[first + n] for n in range(count)))
+
+    def _for(self, name: str, message: Digests) -> Digests | Fingerprint:
+        """The digests, or what they come to."""
+        if self.lists_for is None or not message.digests:
+            return message
+        if name in self.lists_for:
+            return msgspec.structs.replace(message, pass_on=True)
+        total, count = hashlib.sha256(message.digests).digest(), len(message.digests) // 32
+        return Fingerprint(key=message.key, first=message.first, count=count, sum=total, sealed=message.sealed)
+
     def _answer(self, name: str, key: TaskKey) -> None:
         info = self._infos[key]
-        known = self._digests.get(key, {})
+        known = self._digests.get(key, {}) if self.lists_for is None else {}
         count = -(-info.length // info.piece_size)
         members = self._members.setdefault(key, [])
         self.trackers[name].say(
@@ -130,6 +151,8 @@ class Hub:
                 peers=len(members),
             )
         )
+        if self.lists_for is not None and key in self._sealed:
+            self.trackers[name].say(self._for(name, self._run(key, 0, count)))
         others = [other for other in ("seed", *members) if other in self.engines and other != name]
         self.trackers[name].say(Neighbours(key=key, add=tuple(self.address(other) for other in others)))
         if name not in members:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
 from dragonfly.core import messages as msg
+from dragonfly.scheduler import decisions as do
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.decisions import Send, StartSeed
-from unit.scheduler.words import BLOB, DIGESTS, PAGE, PIECES, Talk, described, sent
+from dragonfly.scheduler.settings import SchedulerSettings
+from unit.scheduler.words import BLOB, DIGESTS, PAGE, PIECES, Talk, a_scheduler, described, sent
 
 KEY = BLOB.key
 
@@ -70,6 +74,80 @@ def test_digests_behind_the_end_are_not_taken(talk: Talk) -> None:
     talk.after(1.0)
     (talk >> ev.Tick()).quiet()
     assert bytes(talk.mind.roster.tasks[KEY].digests) == bytes(32 * PIECES)
+
+
+# ---------------------------------------------------------------- digests in a task of many
+
+
+LISTS = 10
+SUM = hashlib.sha256(DIGESTS).digest()
+
+
+@pytest.fixture
+def crowd() -> Talk:
+    """Many more members than are told lists of digests; none has a list yet."""
+    talk = Talk(a_scheduler(SchedulerSettings(digest_lists=LISTS)))
+    talk.members(100)
+    talk.says("seed", described(sealed=False)).later(0.1).rest()
+    return talk
+
+
+def hearers(decisions: list[do.Decision], message: msg.FromSupernode) -> list[str]:
+    return [host for one in decisions if isinstance(one, Send) and one.message == message for host in one.hosts]
+
+
+def test_of_many_some_are_told_digests_and_all_others_what_these_come_to(crowd: Talk) -> None:
+    crowd.says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS)).later(1.0)
+    said = crowd.rest()
+    lists = hearers(said, msg.Digests(key=KEY, first=0, digests=DIGESTS, pass_on=True))
+    sums = hearers(said, msg.Fingerprint(key=KEY, first=0, count=PIECES, sum=SUM))
+    assert 0 < len(lists) <= 2 * LISTS
+    assert sorted(lists + sums) == sorted(crowd.mind.roster.tasks[KEY].members)
+
+
+def test_who_was_told_digests_among_few_hears_when_it_should_pass_them_on() -> None:
+    talk = Talk(a_scheduler(SchedulerSettings(digest_lists=3)))
+    talk.seed_knows().members(3)
+    talk.hello("new").pulls("new").later(1.0)
+    pass_on = msg.Digests(key=KEY, first=0, digests=b"", pass_on=True)
+    assert hearers(talk.rest(), pass_on) == ["p0", "p1", "p2"]
+    talk.hello("newer").pulls("newer").later(1.0)
+    assert hearers(talk.rest(), pass_on) == []
+
+
+def test_all_of_many_hear_that_it_is_sealed(crowd: Talk) -> None:
+    crowd.says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS))
+    crowd.says("seed", msg.Digests(key=KEY, first=0, digests=b"", sealed=True))
+    said = [one for one in crowd.rest() if isinstance(one, Send) and getattr(one.message, "sealed", False)]
+    assert sorted(host for one in said for host in one.hosts) == sorted(crowd.mind.roster.tasks[KEY].members)
+
+
+def test_most_newcomers_to_many_are_told_what_the_digests_come_to(crowd: Talk) -> None:
+    crowd.says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS, sealed=True)).rest()
+    names = [f"new{number}" for number in range(50)]
+    crowd.hello(*names)
+    for name in names:
+        crowd.pulls(name)
+    said = crowd.rest()
+    assert not [one for one in said if isinstance(one.message, msg.TaskInfo) and one.message.digests]
+    sums = hearers(said, msg.Fingerprint(key=KEY, first=0, count=PIECES, sum=SUM))
+    lists = hearers(said, msg.Digests(key=KEY, first=0, digests=DIGESTS, pass_on=True))
+    assert len(lists) < 25 < len(sums)
+    assert len(lists) + len(sums) == 50
+
+
+def test_who_finds_no_list_is_told_what_is_known_of_it(crowd: Talk) -> None:
+    crowd.says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS[:64])).later(1.0).rest()
+    crowd.says("p7", msg.WantDigests(key=KEY, first=1, count=PIECES - 1))
+    crowd << Send(("p7",), msg.Digests(key=KEY, first=1, digests=DIGESTS[32:64], pass_on=True))
+    crowd.quiet()
+
+
+@pytest.mark.parametrize(("name", "first", "count"), [("p7", 0, PIECES + 1), ("p7", PIECES, 1), ("stranger", 0, 1)])
+def test_digests_of_no_piece_or_for_no_member_are_not_told(crowd: Talk, name: str, first: int, count: int) -> None:
+    crowd.says("seed", msg.Digests(key=KEY, first=0, digests=DIGESTS)).later(1.0)
+    crowd.hello("stranger").rest()
+    crowd.says(name, msg.WantDigests(key=KEY, first=first, count=count)).quiet()
 
 
 # ---------------------------------------------------------------- refusals of the source
