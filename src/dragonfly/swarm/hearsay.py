@@ -45,8 +45,7 @@ class Worth(enum.Enum):
 class _Run:
     """A run of digests that is known by its fingerprint only."""
 
-    def __init__(self, count: int, sum: bytes, seeds_from: float, supernode_from: float) -> None:
-        self.count = count
+    def __init__(self, sum: bytes, seeds_from: float, supernode_from: float) -> None:
         self.sum = sum
         self.seeds_from = seeds_from
         self.supernode_from = supernode_from
@@ -65,8 +64,8 @@ class Hearsay:
         self._rng = rng
         self._late_s = late_s
         self._patience_s = patience_s
-        self._runs: dict[int, _Run] = {}
-        """By the first piece."""
+        self._runs: dict[tuple[int, int], _Run] = {}
+        """By first piece and count."""
         self._knows: dict[str, int] = {}
 
     def __bool__(self) -> bool:
@@ -76,7 +75,7 @@ class Hearsay:
     def fingerprint(self, first: int, count: int, sum: bytes, now: float) -> None:
         """The supernode says what the digests of a run come to."""
         patience = self._patience_s * (1 + self._rng.random())
-        self._runs[first] = _Run(count, sum, now + self._late_s, now + patience)
+        self._runs[first, count] = _Run(sum, now + self._late_s, now + patience)
 
     def knows(self, peer: str, pieces: int) -> None:
         """A neighbour says that it knows these digests."""
@@ -92,23 +91,25 @@ class Hearsay:
 
     def came(self, first: int, digests: bytes) -> Worth:
         """A neighbour told digests. The right ones are waited for no more."""
-        run = self._runs.get(first)
-        if run is None or len(digests) != PIECE_DIGEST_BYTES * run.count:
+        key = first, len(digests) // PIECE_DIGEST_BYTES
+        run = self._runs.get(key)
+        if run is None:
             return Worth.NEWS_TO_NOBODY
         if hashlib.sha256(digests).digest() != run.sum:
             return Worth.WRONG
-        del self._runs[first]
+        del self._runs[key]
         return Worth.RIGHT
 
     def asks(self, neighbours: Iterable[Parent], known: int, now: float) -> list[Ask]:
         """Whom to ask for what now; `known` are the pieces whose digests are there by whatever way."""
-        for first in [first for first, run in self._runs.items() if not bitmap.run(first, run.count) & ~known]:
-            del self._runs[first]
+        waiting = {key: pieces for key in self._runs if (pieces := bitmap.run(*key)) & ~known}
+        self._runs = {key: self._runs[key] for key in waiting}
         found = []
-        for first, run in self._runs.items():
+        for key, pieces in waiting.items():
+            run = self._runs[key]
             if run.asked is not None and now < run.again_at:
                 continue
-            peer = self._whom(run, bitmap.run(first, run.count), neighbours, now)
+            peer = self._whom(run, pieces, neighbours, now)
             if peer is None and now >= run.supernode_from:
                 peer = SUPERNODE
                 run.tried.clear()
@@ -116,7 +117,7 @@ class Hearsay:
                 run.asked = peer
                 run.again_at = now + (self._patience_s if peer == SUPERNODE else self._late_s)
                 run.tried.add(peer)
-                found.append(Ask(peer, first, run.count))
+                found.append(Ask(peer, *key))
         return found
 
     def _whom(self, run: _Run, pieces: int, neighbours: Iterable[Parent], now: float) -> str | None:

@@ -107,3 +107,10 @@ def test_what_nobody_asked_for_is_nothing(hearsay: Hearsay, first: int, digests:
 def test_what_is_known_by_another_way_is_not_asked_for(hearsay: Hearsay) -> None:
     assert hearsay.asks([parent("a", has=RUN)], RUN, 0.0) == []
     assert not hearsay
+
+
+def test_a_run_that_is_told_again_in_part_is_still_waited_for(hearsay: Hearsay) -> None:
+    hearsay.fingerprint(4, 1, hashlib.sha256(DIGESTS[:32]).digest(), 0.0)
+    assert set(hearsay.asks([parent("a", has=RUN)], 0, 0.0)) == {Ask("a", 4, 4), Ask("a", 4, 1)}
+    assert hearsay.came(4, DIGESTS[:32]) is Worth.RIGHT
+    assert hearsay.came(4, DIGESTS) is Worth.RIGHT
