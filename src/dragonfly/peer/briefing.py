@@ -35,10 +35,7 @@ class Briefing:
             case Digests():
                 self._digests(message.first, message.digests, message.sealed, pass_on=message.pass_on)
             case Fingerprint():
-                if run.meeting is not None and run.policy is not SourcePolicy.FIRST:
-                    run.meeting.gossip.fingerprint(message)
-                if message.sealed:
-                    run.sealing.seed_says_right()
+                self._fingerprint(message)
             case Neighbours():
                 if run.meeting is not None and run.pattern is not Pattern.SOURCE:
                     run.meeting.neighbours(self._by_pattern(message))
@@ -76,6 +73,15 @@ class Briefing:
         if pass_on and run.meeting is not None and run.download is not None:
             run.meeting.gossip.share(run.download.pieces.known)
         if sealed:
+            run.sealing.seed_says_right()
+
+    def _fingerprint(self, message: Fingerprint) -> None:
+        run = self._run
+        if run.blob is None or run.policy is SourcePolicy.FIRST:
+            return
+        if run.meeting is not None:
+            run.meeting.gossip.fingerprint(message)
+        if message.sealed:
             run.sealing.seed_says_right()
 
     def _by_pattern(self, message: Neighbours) -> Neighbours:
