@@ -153,8 +153,8 @@ class Seeding:
             self._say(Send(before, msg.Digests(key=task.key, first=0, digests=b"", pass_on=True)))
         share = self._settings.digest_lists / len(task.members)
         lists = int(share * len(hosts) + self._rng.random())  # one newcomer gets one as often as one of many
-        some = self._rng.sample(hosts, lists)
-        rest = tuple(sorted(set(hosts).difference(some)))
+        some = dict.fromkeys(self._rng.sample(hosts, lists))
+        rest = tuple(host for host in hosts if host not in some)
         self._say(Send(tuple(some), msgspec.structs.replace(told, pass_on=True)))
         total = hashlib.sha256(told.digests).digest()
         self._say(Send(rest, msg.Fingerprint(key=task.key, first=first, count=count, sum=total, sealed=sealed)))

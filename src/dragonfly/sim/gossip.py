@@ -36,13 +36,11 @@ class Gossip:
         """Digests that others may lack are known here."""
         news = pieces & ~self._shared
         self._shared |= news
-        for peer, wire in self._node.wires.items():
-            if not wire.to.seed:
-                self._say(peer, news)
+        for wire in self._node.wires.values():
+            self._say_known(wire, news)
 
     def met(self, wire: Wire) -> None:
-        if not wire.to.seed:
-            self._say(wire.to.id, self._shared)
+        self._say_known(wire, self._shared)
 
     def ask(self) -> None:
         """Ask whoever knows what is waited for."""
@@ -80,6 +78,8 @@ class Gossip:
             self._node.learn(bitmap.run(first, count))
             self.share(bitmap.run(first, count))
 
-    def _say(self, peer: str, pieces: int) -> None:
-        for first, count in bitmap.runs(pieces):
-            self._node.frame(peer, "knows", first, count)
+    def _say_known(self, wire: Wire, pieces: int) -> None:
+        """A seed knows them all."""
+        if not wire.to.seed:
+            for first, count in bitmap.runs(pieces):
+                self._node.frame(wire.to.id, "knows", first, count)

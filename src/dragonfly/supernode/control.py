@@ -130,7 +130,7 @@ class Control:
     def _spread(self, hosts: tuple[str, ...], message: Digests | Fingerprint) -> None:
         """To some at a time, so that ten thousand who pull one task don't make all others wait.
 
-        Digests only: they may be overtaken by what is said meanwhile, other messages may not.
+        Digests and what they come to only: they may be overtaken by what is said meanwhile, other messages may not.
         """
         self._send(hosts[:_AT_ONCE], message)
         if rest := hosts[_AT_ONCE:]:
