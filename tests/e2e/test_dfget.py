@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,41 @@ def test_digests_of_many_come_from_neighbours(world: World, origin: Nginx) -> No
             assert result.status == 0, result.errors
             assert sha256(result.file) == digest
     assert origin.body_bytes("/many") <= 1.02 * 10 * MB
+
+
+def test_pieces_are_as_large_as_the_rate_wants_and_as_they_are_elsewhere(world: World, origin: Nginx) -> None:
+    size = 18 * MB
+    digest = put(origin, "large", size)
+    config = world.base / "fast.yaml"
+    config.write_text("scheduler: {node_rate: 1GiB}\n")
+    fast = world.supernode("--config", str(config), name="fast")
+    one, two = world.node("f1"), world.node("f2")
+    second = world.daemons([one, two], fast)[1]
+
+    def fetch(node: Node) -> None:
+        result = dfget(node, f"{origin.url}/large", "--digest", f"sha256:{digest}")
+        assert result.status == 0, result.errors
+        assert sha256(result.file) == digest
+
+    def piece_size() -> int:
+        (task,) = fast.api("tasks")  # type: ignore[misc]
+        return int(task["piece_size"])
+
+    def both_are_back() -> bool:
+        tasks = {peer["address"]: peer["tasks"] for peer in fast.api("peers")}  # type: ignore[attr-defined]
+        return tasks.get(one.ip) == 1 and two.ip in tasks
+
+    fetch(one)
+    assert piece_size() == 64 * 1024
+    # A supernode that knows nothing of it any more, and would cut it smaller.
+    config.write_text("")
+    fast.process.stop()
+    shutil.rmtree(fast.node.home / "supernode")
+    fast.restart()
+    wait_for(both_are_back, "the daemons")
+    fetch(two)
+    assert piece_size() == 64 * 1024
+    assert metric(second, 'dragonfly_received_bytes_total{origin="source"}') == 0
 
 
 def test_dfget_without_a_daemon_is_a_peer_of_its_own(world: World, origin: Nginx, supernode: Supernode) -> None:

@@ -57,15 +57,15 @@ SEED_WORDS = [
 DAEMON_WORDS = st.one_of(
     *SEED_WORDS,
     st.builds(Hello, host=HOST, token=TEXT),
-    st.builds(Join, spec=SPEC, pieces=COUNT),
+    st.builds(Join, spec=SPEC, pieces=COUNT, piece_size=COUNT),
     st.builds(Progress, tasks=st.lists(
         st.builds(TaskProgress, key=KEY, pieces=COUNT, received=BYTES_BY, uploaded=COUNT), max_size=3).map(tuple)),
     st.builds(Trouble, key=KEY, peer=TEXT, kind=st.sampled_from(TroubleKind)),
     st.builds(MoreNeighbours, key=KEY, have=st.lists(TEXT, max_size=3).map(tuple)),
     st.builds(Finished, key=KEY, seconds=SECONDS, received=BYTES_BY, uploaded=COUNT, error=TEXT, fallback=TEXT,
-              bound=TEXT, efficiency=st.floats(0, 1)),
+              bound=TEXT, efficiency=st.floats(0, 1), node_rate=st.floats(0, 1e12)),
     st.builds(Leave, key=KEY),
-    st.builds(Holding, keys=st.lists(KEY, max_size=3).map(tuple)),
+    st.builds(Holding, keys=st.lists(KEY, max_size=3).map(tuple), piece_size=COUNT),
     st.builds(PullDone, job=TEXT, key=KEY, error=TEXT),
 )  # fmt: skip
 SUPERNODE_WORDS = st.one_of(

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
 from dragonfly.core.digest import known_digests
+from dragonfly.core.pieces import MIN_PIECE
 from dragonfly.core.task import TaskSpec
 from dragonfly.scheduler import decisions as do
 from dragonfly.scheduler import events as ev
@@ -34,6 +35,7 @@ PIECES = 3
 
 hosts = st.sampled_from([host.id for host in HOSTS])
 specs = st.sampled_from(SPECS)
+sizes = st.sampled_from([MIN_PIECE, MIN_PIECE, 2 * MIN_PIECE, 0, 10])
 
 
 class SwarmMachine(RuleBasedStateMachine):
@@ -118,9 +120,9 @@ class SwarmMachine(RuleBasedStateMachine):
         self.here.discard(host)
         self.tell(ev.Lost(host))
 
-    @rule(host=hosts, spec=specs, pieces=st.integers(0, PIECES))
-    def join(self, host: str, spec: TaskSpec, pieces: int) -> None:
-        self.tell(ev.Heard(host, msg.Join(spec=spec, pieces=pieces)))
+    @rule(host=hosts, spec=specs, pieces=st.integers(0, PIECES), piece_size=sizes)
+    def join(self, host: str, spec: TaskSpec, pieces: int, piece_size: int = 0) -> None:
+        self.tell(ev.Heard(host, msg.Join(spec=spec, pieces=pieces, piece_size=piece_size)))
 
     @rule(host=hosts, spec=specs)
     def leave(self, host: str, spec: TaskSpec) -> None:
@@ -139,15 +141,15 @@ class SwarmMachine(RuleBasedStateMachine):
         received = msg.BytesBy(peers=count)
         self.tell(ev.Heard(host, msg.Finished(key=spec.key, seconds=1.0, error=error, received=received)))
 
-    @rule(host=hosts)
-    def holding(self, host: str) -> None:
-        self.tell(ev.Heard(host, msg.Holding(keys=tuple(spec.key for spec in SPECS))))
+    @rule(host=hosts, piece_size=sizes)
+    def holding(self, host: str, piece_size: int) -> None:
+        self.tell(ev.Heard(host, msg.Holding(keys=tuple(spec.key for spec in SPECS), piece_size=piece_size)))
 
     @rule(spec=specs, digests=st.booleans())
     def described(self, spec: TaskSpec, digests: bool) -> None:
         version = "" if spec.digest else str(self.version)
         info = msg.TaskInfo(
-            key=spec.key, length=10 * PIECES, piece_size=10, sealed=digests, version=version,
+            key=spec.key, length=MIN_PIECE * PIECES, piece_size=MIN_PIECE, sealed=digests, version=version,
             digests=b"d" * 32 * PIECES if digests else b"",
         )  # fmt: skip
         self.asked = [one for one in self.asked if one.key != spec.key]

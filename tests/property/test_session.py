@@ -89,8 +89,8 @@ class Node:
 
     def head(self, spec: TaskSpec, peer: str = "p", lane: int = 0) -> bytes:
         return (
-            f"GET /v1/tasks/{spec.key}/session?version= HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-            f"Upgrade: {wire.UPGRADE}\r\nDragonfly-Peer: {peer}\r\nDragonfly-Lane: {lane}\r\n"
+            f"GET /v1/tasks/{spec.key}/session?version=&piece_size={PIECE} HTTP/1.1\r\nHost: x\r\n"
+            f"Connection: Upgrade\r\nUpgrade: {wire.UPGRADE}\r\nDragonfly-Peer: {peer}\r\nDragonfly-Lane: {lane}\r\n"
             f"Authorization: Bearer {TICKET}\r\n\r\n"
         ).encode()
 
@@ -165,6 +165,7 @@ TARGETS = st.sampled_from(
         "http://[/",
         "/v1/tasks/x/session",
         "/v1/tasks//session?version",
+        "/v1/tasks/x/session?piece_size=-1",
         "/healthz",
         "/v1/tasks/../session",
     ]

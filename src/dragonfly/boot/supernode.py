@@ -92,6 +92,7 @@ class SupernodeProcess:
                 tracer=tracer,
                 peer_address=peer_host,
                 ticket_for=scheduler.ticket,
+                cut=scheduler.cut,
             )
 
         self.supernode = Supernode(

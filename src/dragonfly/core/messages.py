@@ -131,10 +131,13 @@ class Hello(_Message, frozen=True, kw_only=True, tag=True):
 
 
 class Join(_Message, frozen=True, kw_only=True, tag=True):
-    """I want this task (again, after a reconnect), and have `pieces` of it and the neighbours `have` already."""
+    """I want this task (again, after a reconnect), and have `pieces` of it, of `piece_size` bytes, and the
+    neighbours `have` already."""
 
     spec: TaskSpec
     pieces: _Count = 0
+    piece_size: _Count = 0
+    """0 where nothing of it is here."""
     have: tuple[str, ...] = ()
 
 
@@ -197,6 +200,8 @@ class Finished(_Message, frozen=True, kw_only=True, tag=True):
     """What limited the pull: source, link, swarm, disk or cpu."""
     efficiency: float = 0.0
     """Least possible time over real time, 0 … 1; 0 where it is not known."""
+    node_rate: float = 0.0
+    """Bytes/s that the node received meanwhile, of all its pulls."""
 
 
 class Leave(_Message, frozen=True, kw_only=True, tag=True):
@@ -206,9 +211,11 @@ class Leave(_Message, frozen=True, kw_only=True, tag=True):
 
 
 class Holding(_Message, frozen=True, kw_only=True, tag=True):
-    """Complete tasks that this node can serve, told after Hello."""
+    """Complete tasks in pieces of `piece_size` bytes that this node can serve, told after Hello."""
 
     keys: tuple[TaskKey, ...]
+    piece_size: _Count = 0
+    """0 from nodes of earlier versions: nobody can be sent to them."""
 
 
 class PullDone(_Message, frozen=True, kw_only=True, tag=True):

@@ -11,26 +11,39 @@ from typing import NewType
 
 import msgspec
 
-__all__ = ["MAX_PIECE", "MIN_PIECE", "PieceIndex", "PieceLayout", "piece_size_for"]
+__all__ = ["MAX_PIECE", "MIN_PIECE", "PieceIndex", "PieceLayout", "piece_size_for", "possible_piece_size"]
 
 PieceIndex = NewType("PieceIndex", int)
 
 MIN_PIECE = 32 * 1024
 MAX_PIECE = 4 * 1024 * 1024
 _TARGET_PIECES = 2048
+_LEAST_PIECES = 256
+_PIECE_S = 0.001
+"""How long a piece should take a node at least: some ten times what it costs in Python."""
 
 
-def piece_size_for(length: int) -> int:
+def piece_size_for(length: int, rate: float = 0.0) -> int:
     """Size of the pieces of a blob of `length` bytes: a power of two, 32 KiB … 4 MiB.
 
     One to two thousand pieces each: for M pieces and N peers a store-and-forward broadcast
     loses log2(N)/M of its time to filling (Mundinger, Weber and Weiss 2008), so 1024
     pieces cost 1 % at 1000 peers, and 32 bytes of digest each stay small beside the blob.
+
+    Where nodes receive at `rate` bytes/s (0: not known) and a piece would pass in less than a
+    millisecond, what it costs in Python is more than that filling: larger ones then, 256 or more.
     """
     size = MIN_PIECE
     while size < MAX_PIECE and length > size * _TARGET_PIECES:
         size *= 2
+    while size < MAX_PIECE and size < rate * _PIECE_S and length >= 2 * size * _LEAST_PIECES:
+        size *= 2
     return size
+
+
+def possible_piece_size(size: int) -> bool:
+    """Whether blobs are ever cut so."""
+    return MIN_PIECE <= size <= MAX_PIECE and size & (size - 1) == 0
 
 
 class PieceLayout(msgspec.Struct, frozen=True):
@@ -40,8 +53,9 @@ class PieceLayout(msgspec.Struct, frozen=True):
     piece_size: int
 
     @classmethod
-    def for_length(cls, length: int) -> PieceLayout:
-        return cls(length, piece_size_for(length))
+    def for_length(cls, length: int, rate: float = 0.0) -> PieceLayout:
+        """As `piece_size_for` says."""
+        return cls(length, piece_size_for(length, rate))
 
     def __post_init__(self) -> None:
         if self.length < 0 or self.piece_size <= 0:

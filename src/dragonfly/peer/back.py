@@ -81,7 +81,7 @@ class BackToSource:
         info = TaskInfo(
             key=run.key,
             length=described.length,
-            piece_size=PieceLayout.for_length(described.length).piece_size,
+            piece_size=self._cut(described.length).piece_size,
             headers=described.headers,
             version=version,
             ticket=run.node.ticket_for(run.key) if run.node.ticket_for else "",
@@ -91,6 +91,14 @@ class BackToSource:
             run.node.tracker.send(info)
         if not run.blob_complete:
             self.open()
+
+    def _cut(self, length: int) -> PieceLayout:
+        """As what is here of it, or as the seed's supernode wants it, or by its length alone."""
+        node, key = self._run.node, self._run.key
+        had = node.store.get(key)
+        if had is not None and had.layout.length == length:
+            return had.layout
+        return node.cut(key, length) if node.cut is not None else PieceLayout.for_length(length)
 
     def open(self) -> None:
         """From now on the mind may ask for source reads."""

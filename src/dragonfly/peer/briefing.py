@@ -27,7 +27,7 @@ class Briefing:
 
     def heard(self, message: TaskInfo | Digests | Fingerprint | Neighbours | TaskFailed) -> None:
         run = self._run
-        if run.stopped:
+        if run.stopped or run.parted:
             return
         match message:
             case TaskInfo():
@@ -62,6 +62,8 @@ class Briefing:
                 run.meeting.info = run.info = msgspec.structs.replace(run.info, ticket=info.ticket)
             if info.version == run.info.version and info.piece_size == run.info.piece_size:
                 self._digests(0, info.digests, info.sealed)
+            else:
+                run.part()
 
     def _digests(self, first: int, digests: bytes, sealed: bool, *, pass_on: bool = False) -> None:
         run = self._run

@@ -21,6 +21,7 @@ def finished(key: TaskKey, result: Result) -> Finished:
         fallback=result.fallback,
         bound=result.bound,
         efficiency=result.efficiency,
+        node_rate=result.node_rate,
     )
 
 

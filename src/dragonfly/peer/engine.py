@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -35,6 +36,7 @@ from dragonfly.core.messages import (
 from dragonfly.core.messages import (
     Pull as PullOrder,
 )
+from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.errors import DragonflyError, SourceError, StoppedError
@@ -77,13 +79,14 @@ class Engine:
         peer_address: str = "0.0.0.0",
         token: str = "",
         ticket_for: Callable[[TaskKey], str] | None = None,
+        cut: Callable[[TaskKey, int], PieceLayout] | None = None,
     ) -> None:
         self.settings = settings
         self.host = host
         self.results: deque[Result] = deque(maxlen=200)
         self._token = token
         self._peer_address = peer_address
-        self._parts = (store, sources, tracker, tracer, ticket_for)
+        self._parts = (store, sources, tracker, tracer, ticket_for, cut)
         self._runs: dict[TaskKey, TaskRun] = {}
         self._readers: dict[TaskRun, int] = {}
         self._idle_since: dict[TaskRun, float] = {}
@@ -95,7 +98,7 @@ class Engine:
     # ---------------------------------------------------------------- life
 
     async def __aenter__(self) -> Self:
-        store, sources, tracker, tracer, ticket_for = self._parts
+        store, sources, tracker, tracer, ticket_for, cut = self._parts
         settings = self.settings
         port = self._server.listen(self._peer_address, self.host.peer_port)
         self.host = HostInfo(
@@ -123,6 +126,7 @@ class Engine:
             download_limit=TokenBucket(settings.download_limit),
             origin_limit=TokenBucket(settings.origin_limit),
             ticket_for=ticket_for,
+            cut=cut,
         )
         tracker.attach(self._heard, self._connected, self._lost)
         self._spawn(self._housekeeping())
@@ -263,7 +267,7 @@ class Engine:
                     await run.described.wait()
         if run.meeting is None or run.error is not None:
             return 503, "Not Ready", None
-        status, reason = run.meeting.admit(admission.peer, admission.lane, admission.version, admission.ticket)
+        status, reason = run.meeting.admit(admission)
         if status != 101:
             return status, reason, None
         meeting = run.meeting
@@ -289,9 +293,11 @@ class Engine:
         """A session stands: say who we are, what we have, what we want."""
         tracker = self.node.tracker
         tracker.send(Hello(host=self.host, token=self._token))
-        complete = [blob.key for blob in self.node.store.blobs() if blob.sealed][:_HOLDING_LIMIT]
-        if complete:
-            tracker.send(Holding(keys=tuple(complete)))
+        complete: dict[int, list[TaskKey]] = {}
+        for blob in islice((blob for blob in self.node.store.blobs() if blob.sealed), _HOLDING_LIMIT):
+            complete.setdefault(blob.layout.piece_size, []).append(blob.key)
+        for size, keys in complete.items():
+            tracker.send(Holding(keys=tuple(keys), piece_size=size))
         for run in self._runs.values():
             run.rejoin()
 

@@ -1,6 +1,6 @@
 """How a session begins: one HTTP/1.1 upgrade request on the peer port, answered by 101.
 
-    GET /v1/tasks/KEY/session?version=V HTTP/1.1
+    GET /v1/tasks/KEY/session?version=V&piece_size=N HTTP/1.1
     Upgrade: dragonfly-swarm/1
     Dragonfly-Peer: <id> ; Dragonfly-Lane: <n> ; Dragonfly-Zone: <name, where there is one>
     Authorization: Bearer <ticket>

@@ -20,6 +20,7 @@ from dragonfly.peer.handshake import dial
 from dragonfly.peer.links import Links
 from dragonfly.peer.node import Node
 from dragonfly.peer.report import Meter
+from dragonfly.peer.serve import Admission
 from dragonfly.peer.session import PeerSession
 from dragonfly.store.blob import Blob
 from dragonfly.swarm import commands as cmd
@@ -115,7 +116,7 @@ class Meeting:
             sock = await dial(
                 address.address,
                 address.port,
-                f"/v1/tasks/{self.info.key}/session?version={self.info.version}",
+                f"/v1/tasks/{self.info.key}/session?version={self.info.version}&piece_size={self.info.piece_size}",
                 peer=self._node.host.id,
                 zone=self._node.host.zone,
                 ticket=self.info.ticket,
@@ -135,12 +136,15 @@ class Meeting:
             return
         self._meet(sock, address.id, address.zone, lane=lane, seed=address.seed, dialled=True)
 
-    def admit(self, peer: str, lane: int, version: str, ticket: str) -> tuple[int, str]:
+    def admit(self, caller: Admission) -> tuple[int, str]:
         """Whether a caller may have a session: HTTP status and reason."""
-        if not self.info.ticket or not hmac.compare_digest(ticket.encode(), self.info.ticket.encode()):
+        peer, lane = caller.peer, caller.lane
+        if not self.info.ticket or not hmac.compare_digest(caller.ticket.encode(), self.info.ticket.encode()):
             return 403, "Forbidden"
-        if version != self.info.version:
+        if caller.version != self.info.version:
             return 410, "Another Version"
+        if caller.piece_size not in (0, self.info.piece_size):
+            return 410, "Other Pieces"
         if len(self.links.sessions) >= self._node.settings.max_neighbours:
             return 503, "Too Many Neighbours"
         if lane == 0:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dragonfly.core.messages import HostInfo
+from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey
 from dragonfly.peer.bulk import BulkPool
 from dragonfly.peer.origin import Throttle
+from dragonfly.peer.report import Intake
 from dragonfly.peer.settings import EngineSettings
 from dragonfly.peer.slots import UploadSlots
 from dragonfly.peer.tracker import Tracker
@@ -42,8 +44,11 @@ class Node:
     origin_limit: TokenBucket
     ticket_for: Callable[[TaskKey], str] | None = None
     """How a seed, which describes its tasks itself, knows their tickets."""
+    cut: Callable[[TaskKey, int], PieceLayout] | None = None
+    """… and how a task of so many bytes is cut."""
     pulling: set[Download] = field(default_factory=set)
     """The minds of the pulls that lack pieces; all share the node's link."""
+    intake: Intake = field(default_factory=Intake)
     rng: Random = field(default_factory=Random)
 
     def throttles(self, *more: TokenBucket) -> tuple[Throttle, ...]:

@@ -7,7 +7,7 @@ import msgspec
 from dragonfly.core.messages import BytesBy
 from dragonfly.core.units import format_duration, format_rate, format_size
 
-__all__ = ["Meter", "Result"]
+__all__ = ["Intake", "Meter", "Result"]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,6 +28,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What limited it: source, link, swarm, disk, cpu, limit or cache."""
     efficiency: float = 0.0
     """Least possible time (all bytes at the best rate that this node's link was seen to reach) over real time."""
+    node_rate: float = 0.0
+    """Bytes/s that this node received meanwhile, of all its pulls."""
     error: str = ""
 
     @property
@@ -62,13 +64,22 @@ def format_share(part: int, total: int) -> str:
     return "<1 %" if 0 < share < 1 else f"{share:.0f} %"
 
 
+class Intake:
+    """What all pulls of one node received."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 class Meter:
     """Watches one pull: bytes by origin and the best rate seen over half a second."""
 
     _WINDOW = 0.5
 
-    def __init__(self, now: float, cached: int) -> None:
+    def __init__(self, now: float, cached: int, intake: Intake | None = None) -> None:
         self.started = now
+        self._intake = intake or Intake()
+        self._taken_before = self._intake.bytes
         self.ended: float | None = None
         self.source = 0
         self.seed = 0
@@ -88,6 +99,7 @@ class Meter:
 
     def count(self, count: int, now: float) -> None:
         """`count` bytes came in from anywhere."""
+        self._intake.bytes += count
         self._window_bytes += count
         elapsed = now - self._window_at
         if elapsed >= self._WINDOW:
@@ -103,6 +115,11 @@ class Meter:
 
     def seconds(self, now: float) -> float:
         return (self.ended if self.ended is not None else now) - self.started
+
+    def node_rate(self, now: float) -> float:
+        """Bytes/s of all pulls of the node since this one began."""
+        seconds = self.seconds(now)
+        return (self._intake.bytes - self._taken_before) / seconds if seconds > 0 else 0.0
 
     def efficiency(self, now: float) -> float:
         moved = self.source + self.seed + self.peers

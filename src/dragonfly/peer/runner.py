@@ -61,7 +61,7 @@ class TaskRun:
         self.blob: Blob | None = None
         self.layout = PieceLayout(0, 1)
         self.readers = Readers()
-        self.meter = Meter(node.now(), 0)
+        self.meter = Meter(node.now(), 0, node.intake)
         self.sealed = False
         self.error: BaseException | None = None
         self.first_source = ""
@@ -80,6 +80,8 @@ class TaskRun:
         self._publisher: Publisher | None = None
         self._cpu_at_start = time.process_time()
         self.stopped = False
+        self.parted = False
+        """What the supernode says of this task is of other content or pieces by now: not for this run."""
 
     def __repr__(self) -> str:
         state = "failed" if self.error else "serving" if self.sealed else "running"
@@ -121,7 +123,8 @@ class TaskRun:
         elif not self.node.tracker.connected:
             await self.source.fall_back("no supernode can be reached")
         else:
-            self.node.tracker.send(Join(spec=self.spec))
+            had = self.node.store.get(self.key)
+            self.node.tracker.send(Join(spec=self.spec, piece_size=had.layout.piece_size if had is not None else 0))
             try:
                 async with asyncio.timeout(self.node.settings.join_patience_s):
                     await self.described.wait()
@@ -330,6 +333,7 @@ class TaskRun:
             fallback=self.source.reason,
             bound=self.meter.bound(now, cpu),
             efficiency=self.meter.efficiency(now),
+            node_rate=self.meter.node_rate(now),
             error=str(self.error) if self.error is not None else "",
         )
 
@@ -348,9 +352,16 @@ class TaskRun:
     def rejoin(self) -> None:
         """A (new) supernode is there: tell it of this task."""
         if self.policy is not SourcePolicy.FIRST and self.pattern is not Pattern.SOURCE and self.error is None:
+            self.parted = False
             pieces = self.download.pieces.have.bit_count() if self.download is not None else 0
+            size = self.layout.piece_size if self.blob is not None else 0
             neighbours = self.meeting.links.peers() if self.meeting is not None else ()
-            self.node.tracker.send(Join(spec=self.spec, pieces=pieces, have=neighbours))
+            self.node.tracker.send(Join(spec=self.spec, pieces=pieces, piece_size=size, have=neighbours))
+
+    def part(self) -> None:
+        """The swarm goes on with other content or pieces: end this with the neighbours there are, and the source."""
+        self.parted = True
+        self.node.tracker.send(Leave(key=self.key))
 
     async def stop(self) -> None:
         """End everything; the blob keeps what it has."""

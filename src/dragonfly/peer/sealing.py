@@ -56,7 +56,8 @@ class Sealing:
         run = self._run
         if not run.source.unverified:
             try:
-                async with asyncio.timeout(_PATIENCE_S if run.node.tracker.connected else 0.05):
+                listening = run.node.tracker.connected and not run.parted
+                async with asyncio.timeout(_PATIENCE_S if listening else 0.05):
                     await self._at_seed.wait()
             except TimeoutError:
                 pass

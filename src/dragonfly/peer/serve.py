@@ -21,7 +21,7 @@ _BACKLOG = 1024
 class Admission:
     """What a caller wants: a session about task `key`."""
 
-    __slots__ = ("key", "lane", "peer", "ticket", "version", "zone")
+    __slots__ = ("key", "lane", "peer", "piece_size", "ticket", "version", "zone")
 
     def __init__(self, head: Head) -> None:
         parts = urlsplit(head.target)
@@ -31,14 +31,18 @@ class Admission:
         if head.headers.get("upgrade") != UPGRADE:
             raise PeerError("a session needs an upgrade", subject="426")
         self.key = segments[3]
-        self.version = parse_qs(parts.query).get("version", [""])[0]
+        query = parse_qs(parts.query)
+        self.version = query.get("version", [""])[0]
+        size = query.get("piece_size", ["0"])[0]  # 0: an earlier version, which cuts by length alone
         self.peer = head.headers.get("dragonfly-peer", "")
         self.zone = unquote(head.headers.get("dragonfly-zone", ""))
         self.ticket = head.headers.get("authorization", "").removeprefix("Bearer ")
         lane = head.headers.get("dragonfly-lane", "0")
         if not self.peer or len(self.peer) > 128 or "#" in self.peer or not lane.isdecimal() or len(lane) > 2:
             raise PeerError("a caller without a proper name", subject="400")
-        self.lane = int(lane)
+        if not size.isdecimal() or len(size) > 9:
+            raise PeerError("pieces of no size", subject="400")
+        self.lane, self.piece_size = int(lane), int(size)
 
 
 #: Decides on an admission: status and reason; for 101 a call that takes over the socket.

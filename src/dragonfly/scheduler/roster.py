@@ -89,7 +89,7 @@ class Task:
 
     __slots__ = (
         "answering", "balance_at", "crowded", "described_at", "digests", "everyone", "failures", "fallbacks", "fresh",
-        "idle_since", "info", "key", "known", "looked_at", "moved", "newcomers", "publish_at", "rush_at",
+        "idle_since", "info", "key", "known", "looked_at", "moved", "newcomers", "piece_size", "publish_at", "rush_at",
         "seed_children", "seeding", "spec", "thinned", "told", "waiting", "zones",
     )  # fmt: skip
 
@@ -97,6 +97,8 @@ class Task:
         self.key = key
         self.spec: TaskSpec | None = None
         self.info: TaskInfo | None = None
+        self.piece_size = 0
+        """Of the pieces that members have, also while it is not described; 0: nobody has any."""
         self.described_at = -math.inf
         self.digests = bytearray()
         self.known = 0

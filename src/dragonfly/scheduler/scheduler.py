@@ -17,8 +17,10 @@ import msgspec
 from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
 from dragonfly.core.health import Health
+from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey
 from dragonfly.scheduler import events as ev
+from dragonfly.scheduler.cutting import Cutting
 from dragonfly.scheduler.decisions import Decision, Forgotten, Send
 from dragonfly.scheduler.linking import AT_ONCE, Linking
 from dragonfly.scheduler.neighbours import meet, unlink
@@ -47,11 +49,16 @@ class Scheduler:
         self._out: list[Decision] = []
         self._next_tick = math.inf
         self._seeding = Seeding(settings, rng, self._say)
+        self._cutting = Cutting(settings.node_rate)
         self._links = Linking(self.roster, settings, policy or NearRandom(), rng, self._say)
 
     def ticket(self, key: TaskKey) -> str:
         """What a peer shows its neighbours: only who was let into the task can know it."""
         return hmac.digest(self._secret, key.encode(), "sha256").hex()[:32]
+
+    def cut(self, key: TaskKey, length: int) -> PieceLayout:
+        """The pieces of a task of `length` bytes, for the seed that describes it."""
+        return self._cutting.layout(self.roster.tasks.get(key), length)
 
     # ---------------------------------------------------------------- the one door
 
@@ -170,6 +177,8 @@ class Scheduler:
             task.add(member)
             host.tasks.add(key)
         member.spec, member.pieces, member.error = join.spec, join.pieces, ""
+        if join.piece_size:
+            self._cutting.fits(task, join.piece_size)
         member.waiting = True
         meet(task, member, join.have, seed=self.roster.seed, most=self._settings.most)
         task.answering.pop(host.info.id, None)
@@ -263,7 +272,7 @@ class Scheduler:
             if not key.startswith("sha"):
                 continue  # a URL's content may have changed
             task = self.roster.task(key, now)
-            if host.info.id in task.members:
+            if host.info.id in task.members or not self._cutting.fits(task, message.piece_size):
                 continue
             member = Member(host, None, now)
             member.complete, member.waiting = True, False
@@ -288,6 +297,8 @@ class Scheduler:
         member = self._member_or_seed(host, message.key)
         if task is None or member is None:
             return
+        if not host.seed:
+            self._cutting.finished(message)
         member.uploaded = message.uploaded
         self._received(member, message.key, message.received)
         member.seconds, member.bound, member.efficiency = message.seconds, message.bound, message.efficiency

@@ -69,13 +69,17 @@ class Seeding:
 
     def described(self, task: Task, info: msg.TaskInfo, now: float) -> None:
         """What the task is; who waits for it is the caller's to tell."""
-        if task.info is not None and (task.info.version, task.info.length) != (info.version, info.length):
+        before = task.info
+        if task.piece_size not in (0, info.piece_size) or (
+            before is not None and (before.version, before.length) != (info.version, info.length)
+        ):
             self._new_version(task)
         count = -(-info.length // info.piece_size)
         if len(task.digests) != 32 * count:
             task.expect(count)
         task.learn(0, info.digests)
         task.info = msgspec.structs.replace(info, digests=b"")
+        task.piece_size = info.piece_size
         task.described_at = now
         task.failures.clear()
         task.fallbacks = 0
@@ -83,7 +87,7 @@ class Seeding:
             task.seeding = False
 
     def _new_version(self, task: Task) -> None:
-        """The URL has other content by now: who has the old one is no neighbour for newcomers."""
+        """It has other content by now, or other pieces: who has the old ones is no neighbour for newcomers."""
         task.expect(0)
         task.fresh.clear()
         for host_id in [host for host in task.members if host not in task.waiting]:

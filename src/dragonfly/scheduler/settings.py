@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from dragonfly.core.units import Duration
+from dragonfly.core.units import Duration, Rate
 
 __all__ = ["SchedulerSettings"]
 
@@ -45,6 +45,10 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 256
+    node_rate: Annotated[
+        Rate,
+        Meta(description="at which nodes receive: pieces are larger where it is high; 0: as finished pulls say", ge=0),
+    ] = 0
     report_least_s: Annotated[Duration, Meta(description="shortest reporting period of a daemon")] = 2.0
     reports_per_s: Annotated[int, Meta(description="reports of all daemons together in a second", ge=1)] = 1000
     revalidate_after_s: Annotated[

@@ -276,10 +276,12 @@ async def test_more_neighbours_are_wanted_once_all_that_were_named_are_met(
 # ---------------------------------------------------------------- who may have it
 
 
-async def refused(node_port: int, key: str, *, ticket: str = TICKET, version: str = "", peer: str = "x") -> str:
+async def refused(
+    node_port: int, key: str, *, ticket: str = TICKET, version: str = "", piece_size: str = str(PIECE), peer: str = "x"
+) -> str:
     with pytest.raises(PeerError) as raised:
         await dial(
-            "127.0.0.1", node_port, f"/v1/tasks/{key}/session?version={version}",
+            "127.0.0.1", node_port, f"/v1/tasks/{key}/session?version={version}&piece_size={piece_size}",
             peer=peer, ticket=ticket, lane=0, timeout=5,
         )  # fmt: skip
     return raised.value.subject
@@ -296,6 +298,8 @@ async def test_without_the_ticket_of_its_task_nobody_gets_a_session(world: World
         assert await refused(port, pull.key, ticket="wrong") == "403"
         assert await refused(port, pull.key, ticket=TICKET + "x") == "403"
         assert await refused(port, pull.key, version="another") == "410"
+        assert await refused(port, pull.key, piece_size=str(2 * PIECE)) == "410"
+        assert await refused(port, pull.key, piece_size="-1") == "400"
         assert await refused(port, "sha256-unknown") == "404"
         assert await refused(port, pull.key, peer="a#1") == "400"
         sock = await dial(

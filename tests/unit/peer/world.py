@@ -27,6 +27,7 @@ from dragonfly.core.messages import (
     Trouble,
     WantDigests,
 )
+from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.peer.engine import Engine
 from dragonfly.peer.pull import Pull
@@ -59,6 +60,7 @@ class Hub:
         self.engines: dict[str, Engine] = {}
         self.addresses: dict[str, tuple[str, int]] = {}
         """Where others are told to find an engine, if not at its own port."""
+        self.heard: list[tuple[str, FromDaemon]] = []
         self.troubles: list[Trouble] = []
         self.asked_for_more: list[MoreNeighbours] = []
         self.asked_for_digests: list[WantDigests] = []
@@ -82,6 +84,7 @@ class Hub:
     def hear(self, name: str, message: FromDaemon) -> None:
         if self.gone:
             return
+        self.heard.append((name, message))
         match message:
             case Trouble():
                 self.troubles.append(message)
@@ -211,8 +214,9 @@ class World:
         alone: bool = False,
         sources: Sources | None = None,
         zone: str = "",
+        piece_size: int = 0,
     ) -> Engine:
-        """An engine that lives as long as this world; `seed` is the hub's seed."""
+        """An engine that lives as long as this world; `seed` is the hub's seed, told to cut tasks so (0: not told)."""
         tracer = Tracer()
         tracer.subscribe(lambda event: self.events.append((name, event)))
         seed = name == "seed"
@@ -228,6 +232,7 @@ class World:
             tracer=tracer,
             peer_address="127.0.0.1",
             ticket_for=(lambda _: TICKET) if seed else None,
+            cut=(lambda _, length: PieceLayout(length, piece_size)) if piece_size else None,
         )
         self._stack.callback(store.close)
         await self._stack.enter_async_context(engine)

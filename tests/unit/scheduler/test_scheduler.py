@@ -6,6 +6,7 @@ import pytest
 
 from dragonfly.core import messages as msg
 from dragonfly.core.messages import BytesBy
+from dragonfly.core.pieces import MIN_PIECE
 from dragonfly.core.task import TaskSpec
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.decisions import Forgotten, Isolated, Send, StartSeed
@@ -187,14 +188,14 @@ def test_only_the_seed_says_what_a_task_is(talk: Talk) -> None:
 
 def test_what_a_node_holds_is_offered_to_others(talk: Talk) -> None:
     talk.seed_knows().hello("holder", "a")
-    talk.says("holder", msg.Holding(keys=(KEY,))).quiet()
+    talk.says("holder", msg.Holding(keys=(KEY,), piece_size=MIN_PIECE)).quiet()
     talk.pulls("a")
     assert talk.given("a") == {"holder", "seed"}
 
 
 def test_a_held_url_is_not_believed_and_leaves_no_trace(talk: Talk) -> None:
     talk.hello("holder")
-    talk.says("holder", msg.Holding(keys=(PAGE.key,))).quiet()
+    talk.says("holder", msg.Holding(keys=(PAGE.key,), piece_size=MIN_PIECE)).quiet()
     assert PAGE.key not in talk.mind.roster.tasks
 
 

@@ -7,6 +7,7 @@ from random import Random
 import msgspec
 
 from dragonfly.core import messages as msg
+from dragonfly.core.pieces import MIN_PIECE
 from dragonfly.core.task import TaskSpec
 from dragonfly.scheduler import decisions as do
 from dragonfly.scheduler import events as ev
@@ -30,7 +31,7 @@ def address(name: str) -> msg.PeerAddress:
 
 
 def described(spec: TaskSpec = BLOB, **fields: object) -> msg.TaskInfo:
-    info = msg.TaskInfo(key=spec.key, length=PIECES * 10 - 3, piece_size=10, sealed=True)
+    info = msg.TaskInfo(key=spec.key, length=PIECES * MIN_PIECE - 3, piece_size=MIN_PIECE, sealed=True)
     return msgspec.structs.replace(info, **fields)
 
 
