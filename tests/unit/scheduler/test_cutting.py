@@ -35,7 +35,7 @@ def test_what_finished_pulls_say_makes_the_next_pieces_larger(talk: Talk) -> Non
     talk.says("a", finished(FAST))
     assert cut(talk) == 512 << 10
     talk.says("b", finished(125 * MB)).says("c", finished(125 * MB))
-    assert cut(talk) == 128 << 10, "most are as slow as that"
+    assert cut(talk) == 256 << 10, "most are as slow as that"
     for _ in range(64):
         talk.says("a", finished(FAST))
     assert cut(talk) == 512 << 10, "it was long ago"
