@@ -25,6 +25,14 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0.9
     keep_free: Annotated[Size, Meta(description="bytes of the disk that are left free for others")] = 1_000_000_000
+    sync_after_s: Annotated[
+        Duration,
+        Meta(
+            description="so long after it is whole, content is brought to the disk for good: at once it would compete "
+            "with who unpacks it, and with the next pulls",
+            ge=0,
+        ),
+    ] = 5.0
     ttl_s: Annotated[Duration, Meta(description="content unused for so long is deleted; 0: never for that reason")] = (
         0.0
     )

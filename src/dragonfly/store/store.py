@@ -5,7 +5,7 @@
     ROOT/tasks/KEY/journal
 
 Synchronous on purpose: its calls are short (one `pwrite`, one `write`), are made from worker
-threads as well as from the event loop, and what is long (`sync`) has a thread of its own.
+threads as well as from the event loop, and what is long (`sync`) has a thread of its own, some seconds later.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Store:
         self._blobs: dict[TaskKey, Blob] = {}
         self._lock = threading.RLock()
         self._syncing = ThreadPoolExecutor(1, thread_name_prefix="sync")
+        self._closing = threading.Event()
         self._tasks = root / "tasks"
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -138,9 +139,10 @@ class Store:
         """The whole is checked: it is a cached blob from now on, and brought to the disk in the background."""
         blob.seal()
         with contextlib.suppress(RuntimeError):  # this store is being closed: hashed again at the next start
-            self._syncing.submit(self._sync, blob)
+            self._syncing.submit(self._sync, blob, time.monotonic() + self.settings.sync_after_s)
 
-    def _sync(self, blob: Blob) -> None:
+    def _sync(self, blob: Blob, due: float) -> None:
+        self._closing.wait(max(0.0, due - time.monotonic()))
         try:
             blob.sync()
         except (OSError, CapacityError) as error:
@@ -240,6 +242,7 @@ class Store:
 
     def close(self) -> None:
         """Sync what is sealed and let go of the directory."""
+        self._closing.set()
         self._syncing.shutdown(wait=True)
         with self._lock:
             for blob in self._blobs.values():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey
 from dragonfly.errors import CapacityError, UsageError
-from dragonfly.store.blob import BlobMeta
+from dragonfly.store.blob import Blob, BlobMeta
 from dragonfly.store.store import Store
 from dragonfly.testing.clock import ManualClock
 from unit.store.blobs import PIECE, content, filled, key, layout, put, roomy
@@ -37,6 +38,21 @@ def test_what_was_pulled_is_there_after_a_restart(tmp_path: Path) -> None:
     assert (part.have, part.meta.version) == (0b100, "v")
     assert store.used_bytes() == 9 * PIECE
     store.close()
+
+
+def test_what_is_whole_is_synced_some_time_later_or_at_the_end(tmp_path: Path) -> None:
+    store = opened(tmp_path, sync_after_s=0.3)
+    blob = filled(store, "later")
+    assert not Blob.recover(blob.folder).sealed, "not while others pull"
+    deadline = time.monotonic() + 5
+    while not Blob.recover(blob.folder).sealed:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    store.close()
+    store = opened(tmp_path, sync_after_s=600.0)
+    blob = filled(store, "end")
+    store.close()
+    assert Blob.recover(blob.folder).sealed
 
 
 def test_the_same_layout_is_a_resume_and_another_one_a_new_beginning(tmp_path: Path) -> None:
