@@ -299,13 +299,13 @@ class Engine:
         for size, keys in complete.items():
             tracker.send(Holding(keys=tuple(keys), piece_size=size))
         for run in self._runs.values():
-            run.rejoin()
+            run.join()
 
     def _lost(self) -> None:
         """A supernode is gone: running pulls go on with the neighbours they know, and join at the next one."""
         if self.node.tracker.connected:
             for run in self._runs.values():
-                run.rejoin()
+                run.join()
 
     def _heard(self, message: FromSupernode) -> None:
         match message:

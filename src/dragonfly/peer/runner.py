@@ -123,8 +123,7 @@ class TaskRun:
         elif not self.node.tracker.connected:
             await self.source.fall_back("no supernode can be reached")
         else:
-            had = self.node.store.get(self.key)
-            self.node.tracker.send(Join(spec=self.spec, piece_size=had.layout.piece_size if had is not None else 0))
+            self.join()
             try:
                 async with asyncio.timeout(self.node.settings.join_patience_s):
                     await self.described.wait()
@@ -349,12 +348,13 @@ class TaskRun:
     def sessions(self) -> int:
         return len(self.meeting.links.sessions) if self.meeting is not None else 0
 
-    def rejoin(self) -> None:
-        """A (new) supernode is there: tell it of this task."""
+    def join(self) -> None:
+        """Tell the supernode, or one that takes its place, of this task."""
         if self.policy is not SourcePolicy.FIRST and self.pattern is not Pattern.SOURCE and self.error is None:
             self.parted = False
             pieces = self.download.pieces.have.bit_count() if self.download is not None else 0
-            size = self.layout.piece_size if self.blob is not None else 0
+            had = self.node.store.get(self.key)
+            size = had.layout.piece_size if had is not None else 0
             neighbours = self.meeting.links.peers() if self.meeting is not None else ()
             self.node.tracker.send(Join(spec=self.spec, pieces=pieces, piece_size=size, have=neighbours))
 

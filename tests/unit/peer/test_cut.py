@@ -85,6 +85,6 @@ async def test_another_supernode_may_know_these_pieces(world: World, origin: Ori
         await eventually(lambda: bool(node.runs()[0].progress().pieces))
         world.hub.trackers["n"].say(TaskInfo(key=spec.key, length=SIZE, piece_size=LARGE))
         await eventually(lambda: node.runs()[0].parted)
-        node.runs()[0].rejoin()
+        node.runs()[0].join()
         assert not node.runs()[0].parted
         assert (await asyncio.wait_for(pull.finished(), 10)).received.total == SIZE
