@@ -92,7 +92,7 @@ class SupernodeProcess:
                 tracer=tracer,
                 peer_address=peer_host,
                 ticket_for=scheduler.ticket,
-                cut=scheduler.cut,
+                piece_size=scheduler.piece_size,
             )
 
         self.supernode = Supernode(

@@ -53,9 +53,8 @@ class PieceLayout(msgspec.Struct, frozen=True):
     piece_size: int
 
     @classmethod
-    def for_length(cls, length: int, rate: float = 0.0) -> PieceLayout:
-        """As `piece_size_for` says."""
-        return cls(length, piece_size_for(length, rate))
+    def for_length(cls, length: int) -> PieceLayout:
+        return cls(length, piece_size_for(length))
 
     def __post_init__(self) -> None:
         if self.length < 0 or self.piece_size <= 0:

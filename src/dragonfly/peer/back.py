@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from dragonfly.core.messages import TaskInfo
-from dragonfly.core.pieces import PieceLayout
+from dragonfly.core.pieces import piece_size_for
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import IntegrityError, StoppedError
 from dragonfly.peer.settings import Pattern, SourcePolicy
@@ -81,7 +81,7 @@ class BackToSource:
         info = TaskInfo(
             key=run.key,
             length=described.length,
-            piece_size=self._cut(described.length).piece_size,
+            piece_size=self._piece_size(described.length),
             headers=described.headers,
             version=version,
             ticket=run.node.ticket_for(run.key) if run.node.ticket_for else "",
@@ -92,13 +92,13 @@ class BackToSource:
         if not run.blob_complete:
             self.open()
 
-    def _cut(self, length: int) -> PieceLayout:
+    def _piece_size(self, length: int) -> int:
         """As what is here of it, or as the seed's supernode wants it, or by its length alone."""
         node, key = self._run.node, self._run.key
         had = node.store.get(key)
         if had is not None and had.layout.length == length:
-            return had.layout
-        return node.cut(key, length) if node.cut is not None else PieceLayout.for_length(length)
+            return had.layout.piece_size
+        return node.piece_size(key, length) if node.piece_size is not None else piece_size_for(length)
 
     def open(self) -> None:
         """From now on the mind may ask for source reads."""

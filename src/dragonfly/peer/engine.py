@@ -36,7 +36,6 @@ from dragonfly.core.messages import (
 from dragonfly.core.messages import (
     Pull as PullOrder,
 )
-from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.errors import DragonflyError, SourceError, StoppedError
@@ -79,14 +78,14 @@ class Engine:
         peer_address: str = "0.0.0.0",
         token: str = "",
         ticket_for: Callable[[TaskKey], str] | None = None,
-        cut: Callable[[TaskKey, int], PieceLayout] | None = None,
+        piece_size: Callable[[TaskKey, int], int] | None = None,
     ) -> None:
         self.settings = settings
         self.host = host
         self.results: deque[Result] = deque(maxlen=200)
         self._token = token
         self._peer_address = peer_address
-        self._parts = (store, sources, tracker, tracer, ticket_for, cut)
+        self._parts = (store, sources, tracker, tracer, ticket_for, piece_size)
         self._runs: dict[TaskKey, TaskRun] = {}
         self._readers: dict[TaskRun, int] = {}
         self._idle_since: dict[TaskRun, float] = {}
@@ -98,7 +97,7 @@ class Engine:
     # ---------------------------------------------------------------- life
 
     async def __aenter__(self) -> Self:
-        store, sources, tracker, tracer, ticket_for, cut = self._parts
+        store, sources, tracker, tracer, ticket_for, piece_size = self._parts
         settings = self.settings
         port = self._server.listen(self._peer_address, self.host.peer_port)
         self.host = HostInfo(
@@ -126,7 +125,7 @@ class Engine:
             download_limit=TokenBucket(settings.download_limit),
             origin_limit=TokenBucket(settings.origin_limit),
             ticket_for=ticket_for,
-            cut=cut,
+            piece_size=piece_size,
         )
         tracker.attach(self._heard, self._connected, self._lost)
         self._spawn(self._housekeeping())

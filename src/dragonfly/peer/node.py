@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dragonfly.core.messages import HostInfo
-from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey
 from dragonfly.peer.bulk import BulkPool
@@ -44,8 +43,8 @@ class Node:
     origin_limit: TokenBucket
     ticket_for: Callable[[TaskKey], str] | None = None
     """How a seed, which describes its tasks itself, knows their tickets."""
-    cut: Callable[[TaskKey, int], PieceLayout] | None = None
-    """… and how a task of so many bytes is cut."""
+    piece_size: Callable[[TaskKey, int], int] | None = None
+    """… and the size of the pieces of one of so many bytes."""
     pulling: set[Download] = field(default_factory=set)
     """The minds of the pulls that lack pieces; all share the node's link."""
     intake: Intake = field(default_factory=Intake)

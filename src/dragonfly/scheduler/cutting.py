@@ -11,7 +11,7 @@ import statistics
 from collections import deque
 
 from dragonfly.core import messages as msg
-from dragonfly.core.pieces import PieceLayout, piece_size_for, possible_piece_size
+from dragonfly.core.pieces import piece_size_for
 from dragonfly.scheduler.roster import Task
 
 __all__ = ["Cutting"]
@@ -40,16 +40,9 @@ class Cutting:
         if message.node_rate > 0 and message.received.total - message.received.cache >= _TELLING:
             self._seen.append(message.node_rate)
 
-    def layout(self, task: Task | None, length: int) -> PieceLayout:
-        """How a task of `length` bytes is to be cut that the seed begins to read."""
+    def piece_size(self, task: Task | None, length: int) -> int:
+        """Of a task of `length` bytes that the seed begins to read: as somebody has it already, if that is no
+        smaller than its length wants (a word of one node would make millions of pieces)."""
         if task is not None and task.piece_size >= piece_size_for(length):
-            return PieceLayout(length, task.piece_size)
-        return PieceLayout.for_length(length, self.rate)
-
-    @staticmethod
-    def fits(task: Task, piece_size: int) -> bool:
-        """Whether what a node has of the task, in such pieces, is of use to others; the first decides."""
-        if not possible_piece_size(piece_size):
-            return False
-        task.piece_size = task.piece_size or piece_size
-        return task.piece_size == piece_size
+            return task.piece_size
+        return piece_size_for(length, self.rate)

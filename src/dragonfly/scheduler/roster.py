@@ -140,6 +140,11 @@ class Task:
         """It has so many pieces, of none of which the digest is known."""
         self.digests, self.known = bytearray(pieces * PIECE_DIGEST_BYTES), 0
 
+    def settle(self, piece_size: int) -> bool:
+        """Somebody has it in such pieces. The first who says so decides; whether these are of use to others."""
+        self.piece_size = self.piece_size or piece_size
+        return self.piece_size == piece_size
+
     def learn(self, first: int, digests: bytes) -> None:
         """Take in the digests from that of piece `first` on."""
         size = PIECE_DIGEST_BYTES

@@ -17,7 +17,7 @@ import msgspec
 from dragonfly.core import bitmap
 from dragonfly.core import messages as msg
 from dragonfly.core.health import Health
-from dragonfly.core.pieces import PieceLayout
+from dragonfly.core.pieces import possible_piece_size
 from dragonfly.core.task import TaskKey
 from dragonfly.scheduler import events as ev
 from dragonfly.scheduler.cutting import Cutting
@@ -56,9 +56,9 @@ class Scheduler:
         """What a peer shows its neighbours: only who was let into the task can know it."""
         return hmac.digest(self._secret, key.encode(), "sha256").hex()[:32]
 
-    def cut(self, key: TaskKey, length: int) -> PieceLayout:
-        """The pieces of a task of `length` bytes, for the seed that describes it."""
-        return self._cutting.layout(self.roster.tasks.get(key), length)
+    def piece_size(self, key: TaskKey, length: int) -> int:
+        """Of a task of `length` bytes, for the seed that describes it."""
+        return self._cutting.piece_size(self.roster.tasks.get(key), length)
 
     # ---------------------------------------------------------------- the one door
 
@@ -177,8 +177,8 @@ class Scheduler:
             task.add(member)
             host.tasks.add(key)
         member.spec, member.pieces, member.error = join.spec, join.pieces, ""
-        if join.piece_size:
-            self._cutting.fits(task, join.piece_size)
+        if possible_piece_size(join.piece_size):
+            task.settle(join.piece_size)
         member.waiting = True
         meet(task, member, join.have, seed=self.roster.seed, most=self._settings.most)
         task.answering.pop(host.info.id, None)
@@ -266,13 +266,13 @@ class Scheduler:
             self._seeding.wanted(task, host.info.id, message.first, message.count)
 
     def _holding(self, host: Host, message: msg.Holding, now: float) -> None:
-        if host.seed:
+        if host.seed or not possible_piece_size(message.piece_size):
             return
         for key in message.keys:
             if not key.startswith("sha"):
                 continue  # a URL's content may have changed
             task = self.roster.task(key, now)
-            if host.info.id in task.members or not self._cutting.fits(task, message.piece_size):
+            if host.info.id in task.members or not task.settle(message.piece_size):
                 continue
             member = Member(host, None, now)
             member.complete, member.waiting = True, False

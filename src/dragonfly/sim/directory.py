@@ -26,7 +26,6 @@ from dragonfly.sim.world import World
 __all__ = ["Supernode"]
 
 _SPEC = TaskSpec(url="sim://task", digest="sha256:" + 64 * "0")
-"""Of any piece: who lies is known here without hashing."""
 _HEADERS = 72
 """Bytes of a message that are not its own: Ethernet, IP, TCP, WebSocket."""
 

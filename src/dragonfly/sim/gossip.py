@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGEST", "Gossip"]
 
-#: What all pieces of this world have.
+#: Of any piece: who lies is known here without hashing.
 DIGEST = b"\x01" * 32
 _HEADER = 16
 

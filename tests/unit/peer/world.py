@@ -27,7 +27,6 @@ from dragonfly.core.messages import (
     Trouble,
     WantDigests,
 )
-from dragonfly.core.pieces import PieceLayout
 from dragonfly.core.task import TaskKey, TaskSpec
 from dragonfly.peer.engine import Engine
 from dragonfly.peer.pull import Pull
@@ -232,7 +231,7 @@ class World:
             tracer=tracer,
             peer_address="127.0.0.1",
             ticket_for=(lambda _: TICKET) if seed else None,
-            cut=(lambda _, length: PieceLayout(length, piece_size)) if piece_size else None,
+            piece_size=(lambda _, length: piece_size) if piece_size else None,
         )
         self._stack.callback(store.close)
         await self._stack.enter_async_context(engine)

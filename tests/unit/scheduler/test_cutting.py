@@ -26,7 +26,7 @@ def finished(rate: float, moved: int = LENGTH, cached: int = 0, spec: TaskSpec =
 
 def cut(talk: Talk, length: int = LENGTH) -> int:
     """How a new task is cut now."""
-    return talk.mind.cut(TaskSpec(url="http://o/new").key, length).piece_size
+    return talk.mind.piece_size(TaskSpec(url="http://o/new").key, length)
 
 
 def test_what_finished_pulls_say_makes_the_next_pieces_larger(talk: Talk) -> None:
@@ -67,7 +67,7 @@ def test_a_task_is_cut_as_somebody_has_it(talk: Talk, holds: bool, size: int) ->
     else:
         talk.says("a", msg.Join(spec=BLOB, pieces=1, piece_size=size))
     talk.says("b", msg.Join(spec=BLOB, pieces=1, piece_size=2 * size))
-    assert talk.mind.cut(BLOB.key, LENGTH).piece_size == size
+    assert talk.mind.piece_size(BLOB.key, LENGTH) == size
 
 
 @pytest.mark.parametrize("size", [0, 1, 48 << 10, 8 << 20])
@@ -75,14 +75,14 @@ def test_nobody_has_it_so(talk: Talk, size: int) -> None:
     talk.hello("a", "b")
     talk.says("a", msg.Join(spec=BLOB, pieces=1, piece_size=size))
     talk.says("b", msg.Holding(keys=(BLOB.key,), piece_size=size))
-    assert talk.mind.cut(BLOB.key, LENGTH).piece_size == 64 << 10
+    assert talk.mind.piece_size(BLOB.key, LENGTH) == 64 << 10
     assert "b" not in talk.mind.roster.tasks[BLOB.key].members
 
 
 def test_no_smaller_than_its_length_wants(talk: Talk) -> None:
     """Or a word of one node would make millions of pieces."""
     talk.hello("a").says("a", msg.Join(spec=BLOB, pieces=1, piece_size=MIN_PIECE))
-    assert talk.mind.cut(BLOB.key, 1 << 40).piece_size == piece_size_for(1 << 40)
+    assert talk.mind.piece_size(BLOB.key, 1 << 40) == piece_size_for(1 << 40)
 
 
 def test_who_holds_other_pieces_is_nobodys_neighbour(talk: Talk) -> None:
@@ -107,4 +107,4 @@ def test_a_task_that_is_read_again_is_cut_as_before(talk: Talk) -> None:
     talk.says("a", finished(FAST))
     talk >> ev.Evicted(BLOB.key)
     assert cut(talk, 1024 * MIN_PIECE) == 4 * MIN_PIECE
-    assert talk.mind.cut(BLOB.key, 1024 * MIN_PIECE).piece_size == MIN_PIECE
+    assert talk.mind.piece_size(BLOB.key, 1024 * MIN_PIECE) == MIN_PIECE
