@@ -10,17 +10,22 @@ import pytest
 
 from dragonfly.core.messages import Digests, Holding, Join, Leave, TaskInfo
 from dragonfly.core.pieces import MIN_PIECE, piece_size_for
-from dragonfly.core.task import TaskSpec
-from dragonfly.testing.origin import Origin, Reply
-from unit.peer.world import SETTINGS, World, a_world, digest_of, eventually, some_bytes, stored
+from dragonfly.testing.origin import Origin
+from unit.peer.world import (
+    DATA,
+    SETTINGS,
+    SIZE,
+    World,
+    a_world,
+    eventually,
+    half_a_pull,
+    some_bytes,
+    spec_of,
+    stored,
+)
 
-SIZE = 3_000_000
-DATA, OTHER = some_bytes(SIZE), some_bytes(SIZE, 2)
+OTHER = some_bytes(SIZE, 2)
 LARGE = 2 * piece_size_for(SIZE)
-
-
-def spec_of(origin: Origin, data: bytes = DATA, path: str = "/blob") -> TaskSpec:
-    return TaskSpec(url=origin.serve(path, data, etag='"1"'), digest=digest_of(data))
 
 
 async def test_a_task_is_cut_as_its_seed_is_told(world: World, origin: Origin) -> None:
@@ -77,13 +82,8 @@ async def test_a_pull_ends_well_though_its_swarm_goes_on_in_other_pieces(
 
 
 async def test_another_supernode_may_know_these_pieces(world: World, origin: Origin) -> None:
-    spec = spec_of(origin)
-    origin.then("/blob", Reply(stall_after=700_000))
-    await world.node("seed")
-    node = await world.node("n")
-    async with await node.open(spec) as pull:
-        await eventually(lambda: bool(node.runs()[0].progress().pieces))
-        world.hub.trackers["n"].say(TaskInfo(key=spec.key, length=SIZE, piece_size=LARGE))
+    async with half_a_pull(world, origin) as (node, pull):
+        world.hub.trackers["n"].say(TaskInfo(key=pull.key, length=SIZE, piece_size=LARGE))
         await eventually(lambda: node.runs()[0].parted)
         node.runs()[0].join()
         assert not node.runs()[0].parted

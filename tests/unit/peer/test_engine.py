@@ -22,15 +22,23 @@ from dragonfly.source.base import Described, Source, SourceRequest
 from dragonfly.source.registry import Sources
 from dragonfly.telemetry.metrics import Metrics
 from dragonfly.testing.origin import Origin, Reply, reply
-from unit.peer.world import SETTINGS, TICKET, Wire, World, a_world, digest_of, eventually, some_bytes, stored
+from unit.peer.world import (
+    DATA,
+    SETTINGS,
+    SIZE,
+    TICKET,
+    Wire,
+    World,
+    a_world,
+    digest_of,
+    eventually,
+    half_a_pull,
+    some_bytes,
+    spec_of,
+    stored,
+)
 
-SIZE = 3_000_000
-DATA = some_bytes(SIZE)
 PIECE = 32 * 1024
-
-
-def spec_of(origin: Origin, data: bytes = DATA, path: str = "/blob") -> TaskSpec:
-    return TaskSpec(url=origin.serve(path, data, etag='"1"'), digest=digest_of(data))
 
 
 # ---------------------------------------------------------------- sharing
@@ -464,12 +472,7 @@ async def test_a_url_that_changed_a_moment_ago_is_seen_to_have_changed(world: Wo
 
 
 async def test_the_source_is_read_when_the_supernode_vanishes_in_the_middle(world: World, origin: Origin) -> None:
-    spec = spec_of(origin)
-    origin.then("/blob", Reply(stall_after=700_000))
-    await world.node("seed")
-    node = await world.node("n")
-    async with await node.open(spec) as pull:
-        await eventually(lambda: bool(node.runs()[0].progress().pieces))
+    async with half_a_pull(world, origin) as (_, pull):
         world.hub.vanish()
         result = await asyncio.wait_for(pull.finished(), 10)
         assert stored(pull) == DATA

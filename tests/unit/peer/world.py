@@ -37,6 +37,7 @@ from dragonfly.store.settings import StoreSettings
 from dragonfly.store.store import Store
 from dragonfly.swarm.settings import SwarmSettings
 from dragonfly.telemetry.trace import Event, Tracer
+from dragonfly.testing.origin import Origin, Reply
 
 TICKET = "let-me-in"
 SWARM = SwarmSettings(stall_after_s=0.3, leave_after_s=0.6, source_after_s=1.5, tick_s=0.05)
@@ -49,6 +50,14 @@ def some_bytes(size: int, seed: int = 1) -> bytes:
 
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+SIZE = 3_000_000
+DATA = some_bytes(SIZE)
+
+
+def spec_of(origin: Origin, data: bytes = DATA, path: str = "/blob") -> TaskSpec:
+    return TaskSpec(url=origin.serve(path, data, etag='"1"'), digest=digest_of(data))
 
 
 class Hub:
@@ -251,6 +260,18 @@ async def a_world(root: Path) -> AsyncIterator[World]:
         for task in world.hub.seeding:
             task.cancel()
         await asyncio.gather(*world.hub.seeding, return_exceptions=True)
+
+
+@asynccontextmanager
+async def half_a_pull(world: World, origin: Origin) -> AsyncIterator[tuple[Engine, Pull]]:
+    """A node `n` that has some pieces of a blob, whose source has come to a stop, by way of the seed."""
+    spec = spec_of(origin)
+    origin.then("/blob", Reply(stall_after=700_000))
+    await world.node("seed")
+    node = await world.node("n")
+    async with await node.open(spec) as pull:
+        await eventually(lambda: bool(node.runs()[0].progress().pieces))
+        yield node, pull
 
 
 def stored(pull: Pull) -> bytes:
