@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dragonfly.core.units import format_size
 from e2e.images import Image
 from e2e.registries import Registry
 from e2e.runtimes import Docker
@@ -117,6 +118,20 @@ def test_a_pull_goes_on_while_the_supernode_dies(world: World, storage: Path, im
         for pull in pulls:
             pull.result()
     assert all(docker.layers(reference) == list(app.diff_ids) for docker in dockers)
+
+
+def test_the_lowest_layer_is_read_first(world: World, storage: Path, images: dict[str, Image]) -> None:
+    """Docker asks for three at once, in any order; the lowest, which is the largest here, is what it unpacks first."""
+    app = images["app"]
+    registry = world.registry(storage, name="far", mbit=60)
+    supernode = world.supernode(name="orderly")
+    node = world.node("unpacks")
+    world.daemons([node], supernode, "--registry", registry.url)
+    docker = Docker(node, "--registry-mirror", f"http://127.0.0.1:{MIRROR}")
+    docker.pull(f"{app.name}:{app.tag}")
+    log = supernode.process.output()
+    low, next_one = (log.index(f"pull.finished {format_size(size)} ") for _, size in app.layers[:2])
+    assert low < next_one
 
 
 def test_docker_registry_mirrors(

@@ -48,9 +48,9 @@ class World:
         first = sum(name.startswith("n") and name[1:].isdigit() for name in self.net.nodes)
         return [self.node(f"n{first + i}", mbit=mbit) for i in range(count)]
 
-    def registry(self, storage: Path, *, mbit: float | None = None) -> Registry:
+    def registry(self, storage: Path, *, name: str = "registry", mbit: float | None = None) -> Registry:
         """An open registry over plain HTTP on a node of its own."""
-        return start_registry(self.node("registry", mbit=mbit), storage)
+        return start_registry(self.node(name, mbit=mbit), storage)
 
     def tls_registry(self, storage: Path, authority: Authority, name: str) -> Registry:
         """An open registry at https://`name`, with a certificate of `authority`."""

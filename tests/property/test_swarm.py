@@ -100,6 +100,10 @@ class PullMachine(RuleBasedStateMachine):
     def source_opens(self) -> None:
         self.tell(ev.SourceOpened())
 
+    @rule(claimed=st.integers(0, 9))
+    def lower_layers_claim(self, claimed: int) -> None:
+        self.tell(ev.SourceLine(claimed))
+
     @rule()
     def source_read_ends(self) -> None:
         if self.source:

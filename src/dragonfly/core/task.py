@@ -95,6 +95,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     application: str = ""
     trust: str = ""
     """PEM certificates that the source's TLS is checked against besides the system's, or `INSECURE`."""
+    image: str = ""
+    """Names the image that it is a layer of, where that is known; no part of what the task is, nor is `layer`."""
+    layer: int = 0
+    """The lowest one is 1."""
 
     @property
     def key(self) -> TaskKey:

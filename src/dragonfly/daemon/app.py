@@ -21,6 +21,7 @@ from dragonfly.daemon.authorize import Authorizer
 from dragonfly.daemon.ca import CertificateAuthority, normal_host
 from dragonfly.daemon.control import Control
 from dragonfly.daemon.front import Door, Front
+from dragonfly.daemon.layers import Layers
 from dragonfly.daemon.mirror import Mirror, split_namespace
 from dragonfly.daemon.policy import Policy, is_loopback, port_of, split_host
 from dragonfly.daemon.problems import problem, refusal
@@ -86,6 +87,7 @@ class Daemon:
         self._swarmed = Swarmed(engine, tracer, settings.client_timeout)
         self._upstreams = Upstreams(settings)
         self._proofs = Proofs(self._upstreams)
+        self._layers = Layers()
         self._parts = self._made(settings)
         self.ca = CertificateAuthority(
             data_dir / "ca",
@@ -139,8 +141,8 @@ class Daemon:
     def _made(self, settings: DaemonSettings) -> _Parts:
         policy, upstreams = Policy(settings), self._upstreams
         authorizer = Authorizer(upstreams, settings)
-        straight = Straight(upstreams)
-        mirror = Mirror(upstreams, authorizer, self._proofs, straight, self._swarmed)
+        straight = Straight(upstreams, self._layers)
+        mirror = Mirror(upstreams, authorizer, self._proofs, straight, self._swarmed, self._layers)
         return _Parts(policy, mirror, Proxy(upstreams, authorizer, straight, self._swarmed, mirror), authorizer)
 
     # ---------------------------------------------------------------- requests

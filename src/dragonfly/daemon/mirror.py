@@ -15,6 +15,7 @@ from aiohttp import web
 from dragonfly.core.digest import Digest
 from dragonfly.core.task import TaskSpec
 from dragonfly.daemon.authorize import Authorizer
+from dragonfly.daemon.layers import Layers
 from dragonfly.daemon.policy import Policy, Target, Upstream
 from dragonfly.daemon.proof import Proofs
 from dragonfly.daemon.straight import Rewrite, Straight, relay, rewriter
@@ -35,13 +36,20 @@ class Mirror:
     """Answers requests to registries; which one is meant is decided by who calls."""
 
     def __init__(
-        self, upstreams: Upstreams, authorizer: Authorizer, proofs: Proofs, straight: Straight, swarmed: Swarmed
+        self,
+        upstreams: Upstreams,
+        authorizer: Authorizer,
+        proofs: Proofs,
+        straight: Straight,
+        swarmed: Swarmed,
+        layers: Layers,
     ) -> None:
         self._upstreams = upstreams
         self._authorizer = authorizer
         self._proofs = proofs
         self._straight = straight
         self._swarmed = swarmed
+        self._layers = layers
 
     async def serve(
         self, request: web.BaseRequest, policy: Policy, upstream: Upstream, path: str, namespace: str, ours: str
@@ -76,11 +84,14 @@ class Mirror:
         ) as grant:
             if isinstance(grant, aiohttp.ClientResponse):
                 return await relay(request, grant, rewrite)
+        place = self._layers.place(digest)
         spec = TaskSpec(
             url=grant.url,
             digest=str(digest),
             headers=self._credentials(request, grant.url, grant.target),
             trust=grant.target.trust,
+            image=place.image,
+            layer=place.layer,
         )
         told = {
             "ETag": f'"{digest}"',

@@ -17,6 +17,7 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from dragonfly.daemon.headers import end_to_end
+from dragonfly.daemon.layers import Layers
 from dragonfly.daemon.policy import Target
 from dragonfly.daemon.problems import SERVER
 from dragonfly.daemon.stream import abort
@@ -35,10 +36,11 @@ _BODILESS = frozenset({204, 304})
 
 
 class Straight:
-    """The way past the swarm."""
+    """The way past the swarm. `layers` learns from the manifests that pass."""
 
-    def __init__(self, upstreams: Upstreams) -> None:
+    def __init__(self, upstreams: Upstreams, layers: Layers) -> None:
         self._upstreams = upstreams
+        self._layers = layers
 
     async def pass_on(
         self,
@@ -63,7 +65,7 @@ class Straight:
                     request.method, url, target=target, headers=headers, follow=follow
                 ) as answer:
                     if answer.status < 400:
-                        return await relay(request, answer, rewrite)
+                        return await self._relay(request, answer, rewrite)
             except SourceUnreachable:
                 continue
         url, target = urls[-1]
@@ -74,13 +76,29 @@ class Straight:
         async with self._upstreams.ask(
             request.method, url, target=target, headers=headers, body=body, follow=follow
         ) as answer:
+            return await self._relay(request, answer, rewrite)
+
+    async def _relay(
+        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, rewrite: Rewrite | None
+    ) -> web.StreamResponse:
+        if not self._layers.told_by(answer):
             return await relay(request, answer, rewrite)
+        manifest = bytearray()
+        response = await relay(request, answer, rewrite, copy=manifest)
+        self._layers.learn(bytes(manifest))
+        return response
 
 
 async def relay(
-    request: web.BaseRequest, answer: aiohttp.ClientResponse, rewrite: Rewrite | None = None
+    request: web.BaseRequest,
+    answer: aiohttp.ClientResponse,
+    rewrite: Rewrite | None = None,
+    copy: bytearray | None = None,
 ) -> web.StreamResponse:
-    """Give the source's answer to the client while it comes in; where it breaks off there it does here."""
+    """Give the source's answer to the client while it comes in; where it breaks off there it does here.
+
+    Its body is added to `copy`.
+    """
     headers = end_to_end(answer.headers)
     headers["X-Dragonfly-Source"] = "pass"
     headers.setdefault("Server", SERVER)
@@ -94,6 +112,8 @@ async def relay(
     if not empty:
         try:
             async for chunk in answer.content.iter_any():
+                if copy is not None:
+                    copy += chunk
                 async with asyncio.timeout(_STALL_S):
                     await response.write(chunk)
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, TimeoutError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["BackToSource", "version_of"]
 
 _SPREAD_S = 0.3
+_FIRST = 1024 * 1024
 
 
 class BackToSource:
@@ -71,7 +72,7 @@ class BackToSource:
         """Let the source describe the task, and set the run up with that."""
         run = self._run
         run.first_source = "origin"
-        described = await self._source_reads().describe(run.node.settings.swarm.source_unit)
+        described = await self._source_reads().describe(self._first_read())
         if run.download is not None:  # the supernode was quicker after all
             self.open()
             return
@@ -92,6 +93,11 @@ class BackToSource:
         if not run.blob_complete:
             self.open()
 
+    def _first_read(self) -> int:
+        """Bytes of the read that describes the task; few of a layer that waits for lower ones."""
+        settings = self._run.node.settings.swarm
+        return min(settings.source_unit, settings.source_least if self.layer > 1 else _FIRST)
+
     def _piece_size(self, length: int) -> int:
         """As what is here of it, or as the seed's supernode wants it, or by its length alone."""
         node, key = self._run.node, self._run.key
@@ -102,9 +108,31 @@ class BackToSource:
 
     def open(self) -> None:
         """From now on the mind may ask for source reads."""
-        self._source_reads()
+        run, reads = self._run, self._source_reads()
+        run.node.line.enter(run.spec.image, self)
+        if run.spec.layer > 1:
+            # Runtimes ask for layers in any order: the lower ones are about to come.
+            run.feed(ev.SourceLine(run.node.settings.swarm.image_streams))
+        else:
+            self.look()
+        sparing = run.policy is SourcePolicy.FALLBACK and run.pattern is Pattern.P2P
+        layout, begun = run.layout, reads.begun
+        run.feed(ev.SourceOpened(sparing, layout.count if begun >= layout.length else begun // layout.piece_size))
+
+    def look(self) -> None:
+        """Tell the mind of a layer what the lower ones claim."""
         run = self._run
-        run.feed(ev.SourceOpened(sparing=run.policy is SourcePolicy.FALLBACK and run.pattern is Pattern.P2P))
+        if run.spec.image:
+            run.feed(ev.SourceLine(run.node.line.claimed(run.spec.image, self)))
+
+    @property
+    def layer(self) -> int:
+        return self._run.spec.layer
+
+    @property
+    def claim(self) -> int:
+        download = self._run.download
+        return download.source.claim(self._run.node.now()) if download is not None else 0
 
     async def read(self, first: int, count: int) -> None:
         """One range read that the mind asked for."""
@@ -118,6 +146,11 @@ class BackToSource:
             await reads.read(run.blob, run.layout, first, count, self._brought)
         finally:
             run.feed(ev.SourceReadEnded(first, count))
+            run.node.line.changed(run.spec.image)
+
+    def ended(self) -> None:
+        """The pull is over."""
+        self._run.node.line.leave(self._run.spec.image, self)
 
     def stop(self) -> None:
         if self._reads is not None:

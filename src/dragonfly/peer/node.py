@@ -12,6 +12,7 @@ from dragonfly.core.messages import HostInfo
 from dragonfly.core.rate import TokenBucket
 from dragonfly.core.task import TaskKey
 from dragonfly.peer.bulk import BulkPool
+from dragonfly.peer.line import Line
 from dragonfly.peer.origin import Throttle
 from dragonfly.peer.report import Intake
 from dragonfly.peer.settings import EngineSettings
@@ -47,6 +48,7 @@ class Node:
     """… and the size of the pieces of one of so many bytes."""
     pulling: set[Download] = field(default_factory=set)
     """The minds of the pulls that lack pieces; all share the node's link."""
+    line: Line = field(default_factory=Line)
     intake: Intake = field(default_factory=Intake)
     rng: Random = field(default_factory=Random)
 

@@ -161,8 +161,9 @@ class TaskRun:
         described = self.source.described
         if described is not None and not described.ranges:
             # One stream brings it all, or nothing.
+            whole = info.length + info.piece_size
             settings = msgspec.structs.replace(
-                settings, source_streams=1, source_unit=max(1, info.length) + info.piece_size
+                settings, source_streams=1, image_streams=1, source_unit=whole, source_least=whole
             )
         self.download = Download(
             blob.layout,
@@ -234,6 +235,7 @@ class TaskRun:
         if download is None or meeting is None or self.stopped:
             return
         meeting.sample()
+        self.source.look()
         self.feed(ev.Tick(self.node.others(download), meeting.unmet))
         self.meter.limited_s = download.held_s + self.source.held_s
         now = self.node.now()
@@ -305,6 +307,7 @@ class TaskRun:
             self.ended.set()
             if self.download is not None:
                 self.node.pulling.discard(self.download)
+            self.source.ended()
             result = self.result()
             self.node.tracer.emit(
                 "pull.failed" if error else "pull.finished",

@@ -64,6 +64,11 @@ class SourceReads:
                 abort()
         self._drop_first()
 
+    @property
+    def begun(self) -> int:
+        """Bytes, from the first on, that the answer which described the task goes on with."""
+        return self._first[0] if self._first is not None else 0
+
     def _drop_first(self) -> None:
         if self._first is not None:
             self._first[1].__exit__(None, None, None)

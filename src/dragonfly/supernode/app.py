@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+import msgspec
 from aiohttp import web
 
 from dragonfly.core.messages import HostInfo
@@ -152,16 +153,7 @@ class Supernode:
     def _trusted(self, spec: TaskSpec) -> TaskSpec:
         if spec.trust or not spec.digest:
             return spec
-        trust = self._trust(spec.url)
-        return TaskSpec(
-            url=spec.url,
-            digest=spec.digest,
-            headers=spec.headers,
-            filters=spec.filters,
-            tag=spec.tag,
-            application=spec.application,
-            trust=trust,
-        )
+        return msgspec.structs.replace(spec, trust=self._trust(spec.url))
 
     def _trust(self, url: str) -> str:
         """How the operator wants this source's TLS checked."""

@@ -132,7 +132,10 @@ class Download:
             case ev.PieceBad():
                 self._bad(event.index, event.peer, now)
             case ev.SourceOpened():
-                self.source.open(sparing=event.sparing)
+                self.source.open(sparing=event.sparing, begun=event.begun)
+                self._ask_source(now)
+            case ev.SourceLine():
+                self.source.claimed = event.claimed
                 self._ask_source(now)
             case ev.SourceReadEnded():
                 self.source.read_ended(event.first, event.count, now)

@@ -102,9 +102,17 @@ class ReaderGone(_Event, frozen=True):
 
 
 class SourceOpened(_Event, frozen=True):
-    """The source may be read by this node. `sparing`: only for what the swarm does not bring."""
+    """The source may be read by this node. `sparing`: only for what the swarm does not bring.
+    `begun`: the answer that described the task goes on with so many pieces, from the first on."""
 
     sparing: bool = False
+    begun: int = 0
+
+
+class SourceLine(_Event, frozen=True):
+    """This is a layer of an image: of the streams for that, so many are claimed by the layers below."""
+
+    claimed: int
 
 
 class SourceReadEnded(_Event, frozen=True):
@@ -135,6 +143,7 @@ Event = (
     | ReaderAt
     | ReaderGone
     | SourceOpened
+    | SourceLine
     | SourceReadEnded
     | Tick
 )

@@ -3,6 +3,13 @@
 A swarm that starts has many nodes waiting for their first byte, and one that stands still has
 many that lack the same pieces. Were each to read the source to the end, it would be read many
 times over; so a few begin, with little, and the others take it from them.
+
+Where there is no swarm each read takes a share of what is left (guided self-scheduling,
+Polychronopoulos and Kuck 1987): large ones at first, small ones at the end, so that all streams
+end together though some are slower. Of an image's layers the lowest goes first: a runtime unpacks
+a layer when it is whole and those below it are unpacked, so where all came at the same time, it
+would begin when the last byte is here. The layers above get the streams it leaves, and one piece
+from time to time, so that those who wait for them see that their seed lives.
 """
 
 from __future__ import annotations
@@ -38,14 +45,18 @@ class Fallback:
         now: float,
     ) -> None:
         self.opened = False
+        self.claimed: int | None = None
+        """Streams that lower layers of the same image claim; None for what is no layer."""
         self.progress_at = now
         """When a piece came last, from wherever."""
         self._settings = settings
         self._pieces = pieces
         self._parents = parents
         self._lot = lot
-        self._whole_unit = max(1, settings.source_unit // layout.piece_size)
+        self._layout = layout
         self._sparing = False
+        self._begun = 0
+        """Pieces, from the first on, that an open answer brings."""
         self._spared_unit = 1
         """Pieces in the next read that is made beside a swarm."""
         self._asked: dict[int, int] = {}
@@ -56,10 +67,11 @@ class Fallback:
 
     # ---------------------------------------------------------------- what happens
 
-    def open(self, *, sparing: bool) -> None:
-        """From now on the source may be read."""
+    def open(self, *, sparing: bool, begun: int) -> None:
+        """From now on the source may be read; an answer that has begun brings so many pieces from the first on."""
         self.opened = True
         self._sparing = sparing
+        self._begun = begun
 
     def piece_came(self, now: float, *, by_neighbour: bool) -> None:
         self.progress_at = now
@@ -91,31 +103,67 @@ class Fallback:
     def reads(self, head: Callable[[], int], now: float) -> Iterator[tuple[int, int]]:
         """Runs of pieces to read now, `(first, count)`, those from `head()` on first.
 
-        With all streams and in whole units, or sparingly beside a swarm: where the neighbours
-        bring nothing, one piece, and twice as much each time while that comes quickly.
+        With all streams, or sparingly beside a swarm: where the neighbours bring nothing, one
+        piece, and twice as much each time while that comes quickly.
         """
         if not self.opened:
             return
-        streams, unit = self._settings.source_streams, self._whole_unit
         if self._sparing and len(self._parents):
-            if self._swarm_brings(now):
-                return
-            streams, unit = 1, min(unit, self._spared_unit)
-        while len(self._asked) < streams:
-            free = self._pieces.missing & ~self._pieces.under_way
-            for first, count in self._asked.items():
-                free &= ~bitmap.run(first, count)
-            if not free:
-                return
+            streams, most = int(not self._swarm_brings(now)), self._spared_unit
+        else:
+            streams, most = self._left_to_us(now)
+        while len(self._asked) < streams and (free := self._unasked):
             start = head()
             ahead = free >> start
             first = start + bitmap.lowest(ahead) if ahead else bitmap.lowest(free)
-            # Units end at multiples of their size, so that several streams fit together.
-            count = extend(free, first, unit - first % unit)
+            share = min(most, self._share(free.bit_count()))
+            if first == 0 and self._begun:
+                share, self._begun = self._begun, 0
+            count = extend(free, first, share)
             self._asked[first] = count
             self._asked_at = now
             self._pieces.ask(SOURCE, first, count, now)
             yield first, count
+
+    def _left_to_us(self, now: float) -> tuple[int, int]:
+        """Streams, and most pieces in a read: where lower layers claim all, one from time to time."""
+        streams = self._streams - (self.claimed or 0)
+        if streams > 0:
+            return streams, self._layout.count
+        due = now - self._asked_at >= self._settings.source_after_s / 2
+        return int(due), 1
+
+    def claim(self, now: float) -> int:
+        """Streams that layers above this one should leave to it: all until it has asked for its last bytes.
+
+        None while nothing comes, whatever the reason is.
+        """
+        if not self.opened or self.stalled_for(now) >= self._settings.source_after_s:
+            return 0
+        return self._settings.image_streams if self._unasked else len(self._asked)
+
+    @property
+    def _unasked(self) -> int:
+        free = self._pieces.missing & ~self._pieces.under_way
+        for first, count in self._asked.items():
+            free &= ~bitmap.run(first, count)
+        return free
+
+    @property
+    def _streams(self) -> int:
+        """A layer reads alone: more where each has a whole unit to read, few where they would disturb each other."""
+        settings = self._settings
+        if self.claimed is None:
+            return settings.source_streams
+        units = self._pieces.missing.bit_count() * self._layout.piece_size // settings.source_unit
+        return max(settings.source_streams, min(settings.image_streams, units))
+
+    def _share(self, left: int) -> int:
+        """Pieces of the next read, of `left` that none brings yet."""
+        settings = self._settings
+        piece_size = self._layout.piece_size
+        share = max(settings.source_least, left * piece_size // (2 * self._streams))
+        return max(1, min(settings.source_unit, share) // piece_size)
 
     def _swarm_brings(self, now: float) -> bool:
         """Neighbours have brought pieces, none too long ago, and will bring more."""

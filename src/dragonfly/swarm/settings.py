@@ -61,8 +61,15 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     source_after_s: Annotated[
         Duration, Meta(description="with no new piece for so long the source is read directly")
     ] = 2.0
-    source_unit: Annotated[Size, Meta(description="bytes of one range read of the source")] = 16 * 1024 * 1024
-    source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 3
+    source_unit: Annotated[Size, Meta(description="most bytes of one range read of the source")] = 16 * 1024 * 1024
+    source_least: Annotated[
+        Size, Meta(description="… and least, towards the end: a read is a share of what is still to be read")
+    ] = 256 * 1024
+    source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 4
+    image_streams: Annotated[
+        int,
+        Meta(description="… and for layers of one image at most, where the lowest is many units long", ge=1),
+    ] = 9
     digest_late_s: Annotated[
         Duration, Meta(description="a neighbour asked for digests that tells none for so long is left for another")
     ] = 1.0

@@ -1,4 +1,6 @@
 import gzip
+import hashlib
+import json
 import os
 from collections.abc import AsyncIterator
 
@@ -137,6 +139,22 @@ async def test_what_is_no_blob_passes_through_as_it_is(world: World) -> None:
         assert answer.headers["X-Dragonfly-Source"] == "pass"
     assert world.registry.asked[-1][2]["Accept"] == "application/a, application/b"
     assert not world.engine.opened
+
+
+async def test_the_swarm_is_told_which_layer_of_its_image_a_blob_is(world: World) -> None:
+    await world.start()
+    config, low, high = (world.registry.add(data) for data in (b"{}", b"low", b"high"))
+    layers = [{"digest": digest} for digest in (low, high, low)]
+    body = json.dumps({"config": {"digest": config}, "layers": layers}).encode()
+    world.registry.manifests |= {"1": body, "odd": b"[not a manifest"}
+    for tag in ("1", "odd"):
+        async with world.client.get(f"{world.url}/v2/x/manifests/{tag}") as answer:
+            assert await answer.read() == world.registry.manifests[tag]
+    for digest in (high, config, low, world.registry.add(b"of no image")):
+        async with world.client.get(f"{world.url}/v2/x/blobs/{digest}") as answer:
+            await answer.read()
+    image = hashlib.sha256(body).hexdigest()
+    assert [(spec.image, spec.layer) for spec in world.engine.opened] == [(image, 2), ("", 0), (image, 1), ("", 0)]
 
 
 async def test_content_encoding_is_left_alone(world: World) -> None:

@@ -17,6 +17,7 @@ from dragonfly.core.messages import TroubleKind
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import CapacityError, DragonflyError, IntegrityError, PeerError, SourceError, StoppedError
 from dragonfly.peer.handshake import dial
+from dragonfly.peer.pull import Pull
 from dragonfly.peer.settings import EngineSettings, SourcePolicy
 from dragonfly.source.base import Described, Source, SourceRequest
 from dragonfly.source.registry import Sources
@@ -498,6 +499,46 @@ async def test_what_the_source_says_to_the_seed_reaches_the_node(world: World, o
             await asyncio.wait_for(pull.finished(), 10)
     assert raised.value.status == status
     assert raised.value.challenge == 'Basic realm="r"'
+
+
+# ---------------------------------------------------------------- layers
+
+
+async def test_the_lowest_layer_of_an_image_comes_first_whoever_was_asked_for_first(
+    world: World, origin: Origin
+) -> None:
+    await world.node("seed", msgspec.structs.replace(SETTINGS, origin_limit=10_000_000))
+    node = await world.node("n")
+    data = [some_bytes(3 * SIZE, layer) for layer in (1, 2, 3)]
+    layers = [
+        msgspec.structs.replace(spec_of(origin, content, f"/{layer}"), image="i", layer=layer)
+        for layer, content in enumerate(data, start=1)
+    ]
+    pulls = [await node.open(spec) for spec in reversed(layers)]
+    ended: list[int] = []
+
+    async def finished(pull: Pull) -> None:
+        await pull.finished()
+        ended.append(pull.spec.layer)
+
+    await asyncio.gather(*(finished(pull) for pull in pulls))
+    assert ended == [1, 2, 3]
+    assert origin.sent_bytes == 9 * SIZE
+    assert [stored(pull) for pull in reversed(pulls)] == data
+
+
+async def test_a_layer_whose_source_hangs_does_not_hold_up_those_above(world: World, origin: Origin) -> None:
+    node = await world.node("n", msgspec.structs.replace(SETTINGS, source_timeout_s=20.0), alone=True)
+    low, high = (
+        msgspec.structs.replace(spec_of(origin, some_bytes(SIZE, seed), f"/{seed}"), image="i", layer=seed)
+        for seed in (1, 2)
+    )
+    for _ in range(20):
+        origin.then("/1", Reply(stall_after=1000))
+    async with await node.open(low), await node.open(high) as pull:
+        result = await asyncio.wait_for(pull.finished(), 10)
+        assert result.length == SIZE
+        assert not node.node.store.get(low.key).complete
 
 
 # ---------------------------------------------------------------- readers

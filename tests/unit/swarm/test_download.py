@@ -28,6 +28,7 @@ from dragonfly.swarm.events import (
     PieceVerified,
     ReaderAt,
     Refused,
+    SourceLine,
     SourceOpened,
     SourceReadEnded,
     Tick,
@@ -260,10 +261,69 @@ def test_a_refused_piece_is_not_asked_there_again() -> None:
 
 def test_the_source_is_read_in_units_from_the_readers_place() -> None:
     talk = script(10, known=0, source_unit=4 * SIZE, source_streams=2)
-    talk >> ReaderAt(1, 5) >> SourceOpened() << AskSource(5, 3) << AskSource(8, 2)
-    for index in (5, 6, 7):
+    talk >> ReaderAt(1, 5) >> SourceOpened() << AskSource(5, 4) << AskSource(9, 1)
+    for index in (5, 6, 7, 8):
         talk >> PieceVerified(index) << Announce(index)
-    talk >> SourceReadEnded(5, 3) << AskSource(0, 4)
+    talk >> SourceReadEnded(5, 4) << AskSource(0, 4)
+
+
+def _reads(talk: Script) -> list[AskSource]:
+    return [command for command in talk.rest() if isinstance(command, AskSource)]
+
+
+def test_reads_are_shares_of_what_is_left_so_that_streams_end_together() -> None:
+    size = 600
+    talk = script(size, known=0, source_unit=200 * SIZE, source_least=4 * SIZE, source_streams=2)
+    talk >> SourceOpened(begun=200)
+    under_way = _reads(talk)
+    assert len(under_way) == 2
+    counts = [read.count for read in under_way]
+    while under_way:
+        read = under_way.pop(0)
+        talk >> PieceVerified(read.first, count=read.count) >> SourceReadEnded(read.first, read.count)
+        fresh = _reads(talk)
+        under_way += fresh
+        counts += [read.count for read in fresh]
+    assert sum(counts) == size
+    assert counts[1] == 100, "large ones at first"
+    assert counts[1:-1] == sorted(counts[1:-1], reverse=True)
+    assert max(counts[-2:]) <= 4
+
+
+def test_a_layer_leaves_the_streams_to_those_below_but_for_a_sign_of_life() -> None:
+    talk = script(400, known=0, source_unit=8 * SIZE, source_after_s=2.0, source_streams=4, image_streams=4)
+    talk >> SourceLine(4) >> SourceOpened(begun=8) << AskSource(0, 8)
+    talk >> PieceVerified(0, count=8)
+    talk.rest()
+    talk.after(0.5) >> SourceReadEnded(0, 8) >> Tick()
+    talk.quiet()
+    talk.after(0.5) >> Tick()
+    assert _reads(talk) == [AskSource(8, 1)]
+    talk >> SourceLine(1)
+    assert len(_reads(talk)) == 2, "three streams are left"
+    talk >> SourceLine(0)
+    assert len(_reads(talk)) == 1
+
+
+def test_the_lowest_layer_claims_all_streams_until_it_has_asked_for_its_last_bytes() -> None:
+    talk = script(40, known=0, source_unit=2 * SIZE, source_after_s=2.0, source_streams=4, image_streams=9)
+    source = talk.mind.source
+    talk >> SourceLine(0)
+    assert source.claim(talk.now) == 0, "not before it may read"
+    talk >> SourceOpened()
+    under_way = _reads(talk)
+    assert (len(under_way), source.claim(talk.now)) == (9, 9)
+    assert source.claim(talk.now + 2.0) == 0, "nor while nothing comes"
+    streams, claims = [], []
+    while under_way:
+        read = under_way.pop(0)
+        talk >> PieceVerified(read.first, count=read.count) >> SourceReadEnded(read.first, read.count)
+        under_way += _reads(talk)
+        streams.append(len(under_way))
+        claims.append(source.claim(talk.now))
+    assert sorted(streams, reverse=True) == streams, "fewer when what is left is short"
+    wanting = claims.count(9)
+    assert claims == [9] * wanting + streams[wanting:]
 
 
 def test_beside_a_swarm_that_brings_nothing_the_source_is_read_by_growing_bits() -> None:

@@ -108,16 +108,19 @@ class ImageBlobs:
                 pending += [(child.digest, depth + 1) for child in _of(manifest.manifests, platforms)]
                 continue
             chosen += 1
-            for blob in filter(None, (manifest.config, *manifest.layers)):
-                if blob.urls:
+            for layer, blob in enumerate((manifest.config, *manifest.layers)):
+                if blob is None or blob.urls:
                     continue  # foreign layers lie elsewhere, and may not be passed on
                 Digest.parse(blob.digest)
-                blobs[blob.digest] = TaskSpec(
+                spec = TaskSpec(
                     url=f"{name.base}/v2/{name.name}/blobs/{blob.digest}",
                     digest=blob.digest,
                     headers=reader.headers,
                     trust=trust,
+                    image=f"{name.name}@{reference}" if layer else "",
+                    layer=layer,
                 )
+                blobs.setdefault(blob.digest, spec)
         if not chosen:
             raise SourceError("the image has none of these platforms", subject=", ".join(platforms) or name.name)
         return list(blobs.values())

@@ -78,6 +78,8 @@ async def test_an_image_is_its_config_and_its_layers_each_once(images: ImageBlob
         assert digests(specs) == set(registry.blobs)
         assert len(specs) == 3
         assert all(spec.url == registry.origin.url(f"/v2/team/app/blobs/{spec.digest}") for spec in specs)
+        layers = {registry.blobs[spec.digest]: (spec.layer, spec.image) for spec in specs if spec.layer}
+        assert layers == {b"one": (1, "team/app@v1"), b"two": (2, "team/app@v1")}
 
 
 @pytest.fixture
