@@ -116,5 +116,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The URL without user, password and query values: fit for logs and the API."""
         return shown_url(self.url)
 
+    @property
+    def series(self) -> str:
+        """Names what is read in order with it: the layers of an image, of one repository; empty for anything else."""
+        return f"{self.url.rpartition('/')[0]} {self.image}" if self.image else ""
+
     def __repr__(self) -> str:
         return f"<TaskSpec {self.key[:19]}… {self.shown_url}>"

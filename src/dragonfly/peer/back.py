@@ -23,6 +23,7 @@ __all__ = ["BackToSource", "version_of"]
 
 _SPREAD_S = 0.3
 _FIRST = 1024 * 1024
+"""Bytes of the read that describes a task, whose length is not known yet."""
 
 
 class BackToSource:
@@ -109,21 +110,17 @@ class BackToSource:
     def open(self) -> None:
         """From now on the mind may ask for source reads."""
         run, reads = self._run, self._source_reads()
-        run.node.line.enter(run.spec.image, self)
-        if run.spec.layer > 1:
-            # Runtimes ask for layers in any order: the lower ones are about to come.
-            run.feed(ev.SourceLine(run.node.settings.swarm.image_streams))
-        else:
-            self.look()
+        run.node.line.enter(run.spec.series, self)
+        # Runtimes ask for layers in any order: those below a higher one are about to come.
+        self.look(run.node.settings.swarm.image_streams if self.layer > 1 else 0)
         sparing = run.policy is SourcePolicy.FALLBACK and run.pattern is Pattern.P2P
         layout, begun = run.layout, reads.begun
         run.feed(ev.SourceOpened(sparing, layout.count if begun >= layout.length else begun // layout.piece_size))
 
-    def look(self) -> None:
+    def look(self, claimed: int) -> None:
         """Tell the mind of a layer what the lower ones claim."""
-        run = self._run
-        if run.spec.image:
-            run.feed(ev.SourceLine(run.node.line.claimed(run.spec.image, self)))
+        if self._run.spec.series:
+            self._run.feed(ev.SourceLine(claimed))
 
     @property
     def layer(self) -> int:
@@ -146,11 +143,11 @@ class BackToSource:
             await reads.read(run.blob, run.layout, first, count, self._brought)
         finally:
             run.feed(ev.SourceReadEnded(first, count))
-            run.node.line.changed(run.spec.image)
+            run.node.line.changed(run.spec.series)
 
     def ended(self) -> None:
         """The pull is over."""
-        self._run.node.line.leave(self._run.spec.image, self)
+        self._run.node.line.leave(self._run.spec.series, self)
 
     def stop(self) -> None:
         if self._reads is not None:

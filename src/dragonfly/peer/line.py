@@ -1,4 +1,4 @@
-"""Layers of images that this node reads from their source: the lowest first, each gets the streams it is left."""
+"""Layers of images that this node reads from their source: the lowest first, the others get what it leaves."""
 
 from __future__ import annotations
 
@@ -20,39 +20,36 @@ class Standing(Protocol):
         """Streams that are not for the layers above: all, or those on which its last bytes are under way."""
         ...
 
-    def look(self) -> None:
-        """What lower layers claim has changed."""
+    def look(self, claimed: int) -> None:
+        """Lower layers claim so many streams by now."""
         ...
 
 
 class Line:
-    """One line for each image. Whoever is in none (image `""`) is left alone."""
+    """One line for each image. Whoever is in none (`""`) is left alone."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[Standing]] = {}
 
-    def enter(self, image: str, who: Standing) -> None:
+    def enter(self, line: str, who: Standing) -> None:
         """Stand in line; nothing changes for one who does already."""
-        line = self._lines.setdefault(image, [])
-        if image and who not in line:
-            line.append(who)
-            line.sort(key=lambda one: one.layer)
+        standing = self._lines.setdefault(line, [])
+        if line and who not in standing:
+            standing.append(who)
+            standing.sort(key=lambda one: one.layer)
 
-    def leave(self, image: str, who: Standing) -> None:
+    def leave(self, line: str, who: Standing) -> None:
         """Nothing happens where it does not stand there."""
-        line = self._lines.get(image, [])
-        if who in line:
-            line.remove(who)
-            self.changed(image)
-        if not line:
-            self._lines.pop(image, None)
+        standing = self._lines.get(line, [])
+        if who in standing:
+            standing.remove(who)
+            self.changed(line)
+        if not standing:
+            self._lines.pop(line, None)
 
-    def claimed(self, image: str, who: Standing) -> int:
-        """Streams that layers below `who` claim."""
-        line = self._lines.get(image, [])
-        return sum(one.claim for one in line[: line.index(who)]) if who in line else 0
-
-    def changed(self, image: str) -> None:
-        """Somebody's claim has changed."""
-        for who in list(self._lines.get(image, ())):
-            who.look()
+    def changed(self, line: str) -> None:
+        """Somebody's claim has changed, or may have: all look."""
+        claimed = 0
+        for who in list(self._lines.get(line, ())):
+            who.look(claimed)
+            claimed += who.claim

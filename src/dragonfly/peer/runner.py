@@ -235,7 +235,7 @@ class TaskRun:
         if download is None or meeting is None or self.stopped:
             return
         meeting.sample()
-        self.source.look()
+        self.node.line.changed(self.spec.series)
         self.feed(ev.Tick(self.node.others(download), meeting.unmet))
         self.meter.limited_s = download.held_s + self.source.held_s
         now = self.node.now()

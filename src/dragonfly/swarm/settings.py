@@ -64,7 +64,7 @@ class SwarmSettings(msgspec.Struct, frozen=True, kw_only=True):
     source_unit: Annotated[Size, Meta(description="most bytes of one range read of the source")] = 16 * 1024 * 1024
     source_least: Annotated[
         Size, Meta(description="… and least, towards the end: a read is a share of what is still to be read")
-    ] = 256 * 1024
+    ] = 512 * 1024
     source_streams: Annotated[int, Meta(description="range reads of the source at once", ge=1)] = 4
     image_streams: Annotated[
         int,

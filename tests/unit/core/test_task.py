@@ -67,3 +67,15 @@ def test_no_url_is_a_usage_error() -> None:
     for text in ("http://[ü/", f"http://{'ü' * 80}.example/"):
         with pytest.raises(UsageError, match="not a URL"):
             ascii_url(text)
+
+
+def test_layers_are_read_in_order_with_those_of_the_same_image_in_the_same_repository() -> None:
+    """Else a manifest of a stranger's registry could say that another's layer has to wait for his own."""
+
+    def series(url: str, image: str = "i") -> str:
+        return TaskSpec(url=url, image=image).series
+
+    assert series("https://r/v2/a/blobs/sha256:1") == series("https://r/v2/a/blobs/sha256:2")
+    assert series("https://r/v2/a/blobs/sha256:1", "k") != series("https://r/v2/a/blobs/sha256:1")
+    assert series("https://q/v2/a/blobs/sha256:1") != series("https://r/v2/a/blobs/sha256:1")
+    assert series("https://r/v2/a/blobs/sha256:1", "") == ""
