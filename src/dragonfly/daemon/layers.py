@@ -13,22 +13,13 @@ import msgspec
 from cachetools import LRUCache
 
 from dragonfly.core.digest import Digest
+from dragonfly.core.manifest import DOCKER_MANIFEST, OCI_MANIFEST, Manifest
 
 __all__ = ["Layers", "Place"]
 
-_TYPES = frozenset(
-    {"application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"}
-)
+_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 _LONGEST = 4 * 1024 * 1024
 _REMEMBERED = 16_384
-
-
-class _Layer(msgspec.Struct):
-    digest: str
-
-
-class _Manifest(msgspec.Struct):
-    layers: list[_Layer] = []
 
 
 class Place(NamedTuple):
@@ -59,7 +50,7 @@ class Layers:
     def learn(self, manifest: bytes) -> None:
         """Take in an image's manifest; what is none is ignored, that is the client's to complain of."""
         try:
-            layers = msgspec.json.decode(manifest, type=_Manifest).layers
+            layers = msgspec.json.decode(manifest, type=Manifest).layers
         except (msgspec.DecodeError, RecursionError):
             return
         image = hashlib.sha256(manifest).hexdigest()

@@ -335,7 +335,7 @@ def test_beside_a_swarm_that_brings_nothing_the_source_is_read_by_growing_bits()
             talk >> PieceVerified(index, "")
         talk.rest()
         talk >> SourceReadEnded(at, count)
-        (asked,) = [command for command in talk.rest() if isinstance(command, AskSource)]
+        (asked,) = _reads(talk)
         at += count
         assert asked.first == at
         assert asked.count <= 2 * count

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dragonfly.core.digest import Digest
+from dragonfly.core.manifest import DOCKER_MANIFEST, OCI_MANIFEST, Descriptor, Manifest
 from dragonfly.core.task import TaskSpec
 from dragonfly.errors import IntegrityError, SourceError, UsageError
 from dragonfly.source.base import SourceRequest
@@ -23,9 +24,9 @@ __all__ = ["ImageBlobs", "ImageName"]
 _ACCEPT = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
+        OCI_MANIFEST,
         "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
+        DOCKER_MANIFEST,
     )
 )
 _MANIFEST_LIMIT = 16 * 1024 * 1024
@@ -43,25 +44,6 @@ class ImageName(NamedTuple):
     base: str
     name: str
     reference: str
-
-
-class _Platform(msgspec.Struct):
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
-
-
-class _Descriptor(msgspec.Struct):
-    digest: str
-    size: int = 0
-    platform: _Platform | None = None
-    urls: list[str] = []
-
-
-class _Manifest(msgspec.Struct):
-    manifests: list[_Descriptor] | None = None
-    layers: list[_Descriptor] = []
-    config: _Descriptor | None = None
 
 
 class ImageBlobs:
@@ -126,12 +108,12 @@ class ImageBlobs:
         return list(blobs.values())
 
 
-def _of(children: Iterable[_Descriptor], platforms: tuple[str, ...]) -> list[_Descriptor]:
+def _of(children: Iterable[Descriptor], platforms: tuple[str, ...]) -> list[Descriptor]:
     if not platforms:
         return list(children)
     wanted = [tuple(platform.split("/")) for platform in platforms]
 
-    def fits(child: _Descriptor) -> bool:
+    def fits(child: Descriptor) -> bool:
         has = child.platform
         if has is None:
             return False
@@ -150,7 +132,7 @@ class _Reader:
         self._name = name
         self._trust = trust
 
-    def manifest(self, reference: str) -> _Manifest:
+    def manifest(self, reference: str) -> Manifest:
         url = f"{self._name.base}/v2/{self._name.name}/manifests/{reference}"
         source = self._sources.for_url(url)
         expected = Digest.parse(reference) if ":" in reference else None  # an index may name what is none
@@ -170,7 +152,7 @@ class _Reader:
         if expected is not None and Digest.of(data, expected.algorithm) != expected:
             raise IntegrityError("a manifest is not what its digest says", subject=url)
         try:
-            manifest = msgspec.json.decode(data, type=_Manifest)
+            manifest = msgspec.json.decode(data, type=Manifest)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise SourceError("not an image manifest", subject=url, advice=str(error)) from None
         if manifest.manifests is None and manifest.config is None and not manifest.layers:
