@@ -54,7 +54,10 @@ class _Json(logging.Formatter):
         event = getattr(record, "event", None)
         line: dict[str, object] = {"at": record.created, "level": record.levelname.lower()}
         if isinstance(event, Event):
-            line |= {"event": event.name} | {name: _plain(value) for name, value in event.fields.items()}
+            # A pull's result is shown in its parts, by its name: nothing else is, whatever attributes it has.
+            line |= {"event": event.name} | {
+                name: value if name == "result" else _plain(value) for name, value in event.fields.items()
+            }
         else:
             line["message"] = record.getMessage()
         if record.exc_info:
@@ -67,9 +70,8 @@ class _Json(logging.Formatter):
 
 
 def _plain(value: object) -> object:
-    """A field as JSON: a pull's result in its parts, anything else that is no plain value by its repr,
-    which shows no secrets."""
-    plain = value is None or isinstance(value, str | int | float | list | tuple | dict) or hasattr(value, "line")
+    """A field as JSON: what is no plain value by its repr, which shows no secrets."""
+    plain = value is None or isinstance(value, str | int | float | list | tuple | dict)
     return value if plain else repr(value)
 
 
